@@ -19,7 +19,7 @@ void facegen_init(void);
  *   inputs   (num_to_gen, 100) noise
  *   outputs  (num_to_gen, 64, 64, 3) faces, complete on rank 0 when its call returns
  * Rank 0 holds the data. The other ranks get zeroed buffers of the same sizes. */
-void facegen(int num_to_gen, float *network, float *inputs, float *outputs);
+void facegen(int num_to_gen, float* network, float* inputs, float* outputs);
 
 /* Gives back what facegen_init took. Called once on every rank, after the last facegen. */
 void facegen_fin(void);
@@ -28,25 +28,25 @@ void facegen_fin(void);
 /* Optional hooks                                                                                                     */
 
 struct facegen_options {
-  const char *devices; /* NULL: every visible GPU, else the CPU; "all", "none", or a list such as "0,2" */
-  int threads;         /* CPU threads a rank; 0: what the scheduler or OpenMP grants */
+  const char* devices;              /* NULL: every visible GPU, else the CPU; "all", "none", or a list such as "0,2" */
+  int threads;                      /* CPU threads a rank; 0: what the scheduler or OpenMP grants */
   void (*progress)(int faces_done); /* called now and then on rank 0 while facegen computes; may be NULL */
 };
 
 /* What the command line asked for. Called before facegen_init; the strings stay valid until facegen_fin. */
-void facegen_configure(const struct facegen_options *options);
+void facegen_configure(const struct facegen_options* options);
 
 /* Host memory for `floats` floats that this unit transfers fastest (pinned, say), or NULL when there is none.
  * Called after facegen_init; everything is given back by facegen_free before facegen_fin. */
-float *facegen_alloc(size_t floats);
-void facegen_free(float *memory);
+float* facegen_alloc(size_t floats);
+void facegen_free(float* memory);
 
 /* Non-zero: facegen may be called several times. After the first call network is then NULL, which means the network of
  * the call before, and ranks other than 0 pass NULL for all three arrays. Zero: one call for all faces. */
 int facegen_works_in_batches(void);
 
 /* What was built in, in a few words: "CUDA 13.0 (sm_90a), MPI, OpenMP". */
-const char *facegen_about(void);
+const char* facegen_about(void);
 
 #ifdef __cplusplus
 }

@@ -14,16 +14,16 @@ namespace net {
 
 struct Layer {
   const char* name;
-  int H, W, C;          // input map (H, W, C)
-  int out_H, out_W, K;  // output map (out_H, out_W, K); a tconv doubles H and W
-  bool batch_norm;      // batch normalisation + ReLU follow (else tanh: the last layer)
+  int H, W, C;                                       // input map (H, W, C)
+  int out_H, out_W, K;                               // output map (out_H, out_W, K); a tconv doubles H and W
+  bool batch_norm;                                   // batch normalisation + ReLU follow (else tanh: the last layer)
   std::size_t weight, bias, beta, gamma, mean, var;  // offsets into network.bin, in floats
 };
 
-constexpr int kFilter = 5;               // a tconv's filter is kFilter x kFilter
-constexpr int kStride = 2;               // and writes every kStride-th output pixel per input pixel,
-constexpr int kCut = 1;                  // shifted by kCut: input h, filter row r -> output kStride * h + r - kCut
-constexpr float kBatchNormEps = 1e-5f;   // scale = gamma / sqrt(var + eps)
+constexpr int kFilter = 5;              // a tconv's filter is kFilter x kFilter
+constexpr int kStride = 2;              // and writes every kStride-th output pixel per input pixel,
+constexpr int kCut = 1;                 // shifted by kCut: input h, filter row r -> output kStride * h + r - kCut
+constexpr float kBatchNormEps = 1e-5f;  // scale = gamma / sqrt(var + eps)
 
 struct Table {
   Layer layer[5];
@@ -66,13 +66,13 @@ constexpr Layer kTconv2 = kTable.layer[2];
 constexpr Layer kTconv3 = kTable.layer[3];
 constexpr Layer kTconv4 = kTable.layer[4];
 
-constexpr std::size_t kNetworkFloats = kTable.floats;                   // in network.bin
-constexpr std::size_t kNetworkBytes = kNetworkFloats * sizeof(float);   // 20,549,132
-constexpr int kNoise = kProj.C;                                         // noise values a face: 100
-constexpr int kFaceH = kTconv4.out_H;                                   // face (64, 64, 3)
+constexpr std::size_t kNetworkFloats = kTable.floats;                  // in network.bin
+constexpr std::size_t kNetworkBytes = kNetworkFloats * sizeof(float);  // 20,549,132
+constexpr int kNoise = kProj.C;                                        // noise values a face: 100
+constexpr int kFaceH = kTconv4.out_H;                                  // face (64, 64, 3)
 constexpr int kFaceW = kTconv4.out_W;
 constexpr int kFaceC = kTconv4.K;
-constexpr int kFaceFloats = kFaceH * kFaceW * kFaceC;                   // 12,288
+constexpr int kFaceFloats = kFaceH * kFaceW * kFaceC;  // 12,288
 
 static_assert(kNetworkBytes == 20549132, "SPEC 1: network.bin has 20,549,132 bytes");
 static_assert(kFaceFloats == 12288, "SPEC 2: a face has 12,288 values");

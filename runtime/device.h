@@ -2,6 +2,8 @@
 #ifndef FACEGEN_RUNTIME_DEVICE_H_
 #define FACEGEN_RUNTIME_DEVICE_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,7 +16,7 @@ class Device {
   virtual ~Device() = default;
 
   virtual std::string name() const = 0;  // for people: "GPU 0 (NVIDIA H100 80GB HBM3)"
-  virtual double speed() const = 0;      // faces/s, roughly: how a run is shared out among ranks
+  virtual int speed() const = 0;         // faces/s, roughly (>= 1): how a run is shared out among ranks
   virtual int chunk_faces() const = 0;   // most faces in one chunk, and the size that it likes best
   virtual int slots() const = 0;
 
@@ -39,11 +41,19 @@ std::unique_ptr<Device> open_cpu(int threads);
 // How many GPUs this process can see. Never throws; where it is 0, why_not (if given) says in words why.
 int count_gpus(std::string* why_not = nullptr);
 
+// A number that is the same for the same physical GPU in every process of its node, and differs between GPUs.
+std::int64_t gpu_id(int ordinal);
+
 // The GPU with that ordinal. Throws Failure where this build has no code for it, its memory is short, ...
 std::unique_ptr<Device> open_gpu(int ordinal);
 
 // Page-locked host memory, which a GPU reads and writes at full PCIe speed; nullptr where there is none.
+// free_pinned returns false where the memory did not come from alloc_pinned.
 void* alloc_pinned(std::size_t bytes);
-void free_pinned(void* memory);
+bool free_pinned(void* memory);
+
+// ---- What was built in, for --version: "CUDA 13.0 (sm_90a)" or "no CUDA"; "OpenMP" or "no OpenMP"
+const char* gpu_about();
+const char* cpu_about();
 
 #endif  // FACEGEN_RUNTIME_DEVICE_H_

@@ -1,0 +1,205 @@
+# facegen: make            builds everything that the tools found here allow, and says what it found
+#          make help       lists the targets and the switches
+
+PREFIX ?= /usr/local
+CUDA ?= 1
+MPI ?= 1
+OPENMP ?= 1
+DEBUG ?= 0
+SANITIZE ?=
+CUARCH ?=
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+
+# ---- What is here -----------------------------------------------------------------------------------------------------
+
+NVCC ?= nvcc
+MPICXX ?= mpicxx
+probe = printf '%s\nint main() {}\n' '$(1)' | $(CXX) -x c++ $(2) - -o /dev/null 2> /dev/null && echo yes
+
+HAVE_CUDA := $(if $(filter 1,$(CUDA)),$(shell command -v $(NVCC) 2> /dev/null))
+HAVE_MPI := $(if $(filter 1,$(MPI)),$(shell command -v $(MPICXX) > /dev/null 2>&1 && $(MPICXX) --showme:version 2> /dev/null))
+HAVE_OPENMP := $(if $(filter 1,$(OPENMP)),$(shell $(call probe,#include <omp.h>,-fopenmp)))
+HAVE_PNG := $(shell $(call probe,#include <png.h>,-lpng))
+
+# GPU architectures: CUARCH, else the GPUs of this machine, else one program for all that matter.
+ALL_ARCHS := 80 86 89 90a 100 120
+ifneq ($(HAVE_CUDA),)
+  LOCAL_ARCHS := $(sort $(subst .,,$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | grep -E '^[0-9.]+$$')))
+  KNOWN_ARCHS := $(patsubst sm_%,%,$(shell $(NVCC) --list-gpu-code 2> /dev/null))
+  DEFAULT_ARCHS := $(or $(patsubst 90,90a,$(LOCAL_ARCHS)),$(foreach a,$(ALL_ARCHS),$(if $(filter $(a:a=),$(KNOWN_ARCHS)),$(a))))
+  ARCHS := $(or $(subst $(comma), ,$(CUARCH)),$(DEFAULT_ARCHS))
+  NEWEST_PLAIN := $(lastword $(filter-out %a,$(ARCHS)))
+  GENCODE := $(foreach a,$(ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
+             $(if $(NEWEST_PLAIN),-gencode arch=compute_$(NEWEST_PLAIN),code=compute_$(NEWEST_PLAIN))
+endif
+
+# ---- Flags ------------------------------------------------------------------------------------------------------------
+
+OPTIMISE := $(if $(filter 1,$(DEBUG)),-O1 -g,-O3)
+SANITIZER := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -g)
+CXXFLAGS_ALL = -std=c++17 $(OPTIMISE) -Wall -Wextra -Werror -pthread -I. -MMD -MP $(SANITIZER) $(CXXFLAGS)
+LDFLAGS_ALL = -pthread $(SANITIZER) $(LDFLAGS)
+LDLIBS_IO := $(if $(HAVE_PNG),-lpng)
+
+# -ffp-contract=off: the reference rounds after every operation, on every compiler.
+SEQ_FLAGS := -ffp-contract=off
+IO_FLAGS := $(if $(HAVE_PNG),-DFACEGEN_PNG)
+OPENMP_FLAGS := $(if $(HAVE_OPENMP),-fopenmp)
+
+ifneq ($(HAVE_MPI),)
+  MPI_FLAGS := -DFACEGEN_MPI -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(filter -I%,$(shell $(MPICXX) --showme:compile)))
+  MPI_LIBS := $(shell $(MPICXX) --showme:link)
+endif
+ifneq ($(HAVE_CUDA),)
+  CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(HAVE_CUDA)))
+  NVCCFLAGS_ALL = -std=c++17 $(if $(filter 1,$(DEBUG)),-O1 -g -lineinfo,-O3) $(GENCODE) -Werror all-warnings \
+                  -Xcompiler -Wall,-Wextra,-Werror,-Wno-unused-parameter,-pthread -I. -MMD -MP $(NVCCFLAGS)
+  CUDA_LIBS := $(addprefix -L,$(wildcard $(CUDA_HOME)/lib64)) -lcudart_static -ldl -lrt
+endif
+
+LDLIBS_PARALLEL = $(OPENMP_FLAGS) $(MPI_LIBS) $(CUDA_LIBS)
+
+# ---- Objects ------------------------------------------------------------------------------------------------------------
+# One folder for each set of switches, so that changing a switch never mixes objects.
+
+CONFIG := $(CXX)$(if $(HAVE_CUDA),-cuda$(subst $(space),-,$(ARCHS)))$(if $(HAVE_MPI),-mpi)$(if $(HAVE_OPENMP),-openmp)$(if \
+          $(HAVE_PNG),-png)$(if $(filter 1,$(DEBUG)),-debug)$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+BUILD := build/$(subst /,_,$(CONFIG))
+
+IO_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard io/*.cpp))
+DRIVER_OBJECTS := $(IO_OBJECTS) $(addprefix $(BUILD)/,main.o runtime/options.o runtime/progress.o runtime/hooks.o)
+CPU_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard cpu/*.cpp))
+GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu)),$(BUILD)/kernels/no_gpu.o)
+RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o)
+PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/facegen_parallel.o
+
+$(BUILD)/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS_ALL) $(EXTRA_FLAGS) -c $< -o $@
+
+$(BUILD)/%.o: %.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS_ALL) -c $< -o $@
+
+# The story of a run holds no CUDA: any C++ compiler takes it.
+$(BUILD)/facegen_parallel.o: facegen_parallel.cu
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS_ALL) -x c++ -c $< -o $@
+
+$(BUILD)/facegen_seq.o: EXTRA_FLAGS = $(SEQ_FLAGS)
+$(IO_OBJECTS): EXTRA_FLAGS = $(IO_FLAGS)
+$(CPU_OBJECTS): EXTRA_FLAGS = $(OPENMP_FLAGS)
+# One source, compiled for each kind of vector unit; which one runs is decided at run time.
+ifneq ($(filter x86_64%,$(shell $(CXX) -dumpmachine)),)
+  $(BUILD)/cpu/kernels_avx2.o: EXTRA_FLAGS += -mavx2 -mfma
+  $(BUILD)/cpu/kernels_avx512.o: EXTRA_FLAGS += -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
+endif
+
+# The ranks of a job, with MPI and without.
+$(BUILD)/runtime/ranks_mpi.o: runtime/ranks.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS_ALL) $(MPI_FLAGS) -c $< -o $@
+RANKS := $(BUILD)/runtime/$(if $(HAVE_MPI),ranks_mpi,ranks).o
+
+# ---- Programs -----------------------------------------------------------------------------------------------------------
+
+.PHONY: all seq parallel custom run answers test test-gpu bench install uninstall clean help found format
+
+all: found seq parallel compare_result
+
+found:
+	@echo "CUDA    $(if $(HAVE_CUDA),$(HAVE_CUDA)$(comma) for $(ARCHS),not found: facegen_parallel computes on the CPU)"
+	@echo "MPI     $(or $(HAVE_MPI),not found: facegen_parallel is one process)"
+	@echo "OpenMP  $(if $(HAVE_OPENMP),found,not found: one thread a process)"
+	@echo "libpng  $(if $(HAVE_PNG),found,not found: pictures as .bmp only)"
+
+seq: facegen_seq
+parallel: facegen_parallel
+
+# Programs lie at the top; a build with other switches replaces them.
+facegen_seq facegen_parallel compare_result: %: $(BUILD)/bin/% FORCE
+	@cmp -s $< $@ || cp -f $< $@
+FORCE:
+
+$(BUILD)/bin/facegen_seq: $(BUILD)/facegen_seq.o $(DRIVER_OBJECTS) $(BUILD)/runtime/ranks.o
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) -o $@
+
+$(BUILD)/bin/facegen_parallel: $(PARALLEL_OBJECTS) $(DRIVER_OBJECTS) $(RANKS)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) -o $@
+
+$(BUILD)/bin/compare_result: $(BUILD)/compare_result.o
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS_ALL) $^ -o $@
+
+# The driver with somebody's own facegen_init, facegen and facegen_fin. Their file, their warnings.
+UNIT := $(BUILD)/custom/$(notdir $(basename $(SRC))).o
+custom: $(DRIVER_OBJECTS) $(RANKS)
+	$(if $(wildcard $(SRC)),,$(error SRC='$(SRC)' is no file: make custom SRC=path/to/facegen.c, .cpp or .cu))
+	@mkdir -p $(dir $(UNIT))
+	$(COMPILE_UNIT$(suffix $(SRC))) -I. -I$(dir $(SRC)) -c $(SRC) -o $(UNIT)
+	$(CXX) $(LDFLAGS_ALL) $(UNIT) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) -lm -o facegen_custom
+COMPILE_UNIT.c = $(CC) -O3 $(OPENMP_FLAGS) $(MPI_FLAGS)
+COMPILE_UNIT.cpp = $(CXX) -std=c++17 -O3 $(OPENMP_FLAGS) $(MPI_FLAGS)
+COMPILE_UNIT.cu = $(or $(HAVE_CUDA),$(error $(SRC) needs nvcc, which was not found)) -std=c++17 -O3 $(GENCODE) \
+                  $(MPI_FLAGS) $(addprefix -Xcompiler ,$(OPENMP_FLAGS))
+
+# ---- Running --------------------------------------------------------------------------------------------------------------
+
+run:
+	./scripts/run.sh
+
+# What facegen_seq gives for the shipped inputs; answer3 (92 MB, some minutes) is not committed.
+answers: facegen_seq
+	for i in 1 2 3; do ./facegen_seq network.bin inputs/input$$i.txt answers/answer$$i.txt answers/answer$$i.bmp || exit; done
+
+# ---- Tests ----------------------------------------------------------------------------------------------------------------
+
+PYTHON ?= $(or $(shell for p in python3 /usr/bin/python3; do $$p -c 'import numpy, pytest' 2> /dev/null && echo $$p && break; done),python3)
+TEST_PROGRAMS := $(patsubst tests/%.cpp,$(BUILD)/tests/%,$(wildcard tests/test_*.cpp))
+TEST_OBJECTS := $(IO_OBJECTS) $(CPU_OBJECTS) $(RUN_OBJECTS) $(GPU_OBJECTS) $(BUILD)/runtime/options.o
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS_ALL) $^ -lgtest_main -lgtest $(LDLIBS_IO) $(LDLIBS_PARALLEL) -o $@
+
+test: all $(TEST_PROGRAMS)
+	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" $(PYTHON) -m pytest -q tests
+
+# ---- Installing -----------------------------------------------------------------------------------------------------------
+
+PROGRAMS := facegen_seq facegen_parallel compare_result
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS))
+
+clean:
+	rm -rf build $(PROGRAMS) facegen_custom
+
+format:
+	clang-format -i $(shell git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
+
+help:
+	@echo 'make [all]          what the tools found here allow: facegen_seq, facegen_parallel, compare_result'
+	@echo 'make seq | parallel | compare_result | clean'
+	@echo 'make custom SRC=F   facegen_custom: the driver with the facegen_init, facegen, facegen_fin of F (.c, .cpp, .cu)'
+	@echo 'make run            the main job, checked against its answer'
+	@echo 'make answers        answers/ for all shipped inputs, by facegen_seq'
+	@echo 'make test           every test that needs no GPU'
+	@echo 'make install | uninstall   PREFIX=/usr/local DESTDIR='
+	@echo 'Switches: CUDA=0 MPI=0 OPENMP=0 leave a part out; CUARCH=90a (or 80,90a) GPU architectures;'
+	@echo '          DEBUG=1; SANITIZE=address,undefined; CXX=clang++'
+
+-include $(shell find build -name '*.d' 2> /dev/null)

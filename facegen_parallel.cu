@@ -1,0 +1,319 @@
+// The parallel program, as the story of one run: ranks -> devices -> chunks -> layers -> host.
+//
+//   ranks     rank 0 broadcasts the network and sends every rank its share of the noise        runtime/ranks.h
+//   devices   each rank drives the GPUs of its node that are its own, or else its CPU cores    runtime/device.h
+//   chunks    a device takes the next chunk of its rank's share whenever it has a free slot    runtime/device_run.h
+//   layers    proj and four transposed convolutions over a chunk of faces                      kernels/, cpu/
+//   host      finished chunks go straight to their place in rank 0's result array, while others compute
+//
+// A face is computed by the same sums in the same order wherever it is computed and whatever chunk it comes in, so the
+// result does not depend on the number of ranks, devices or chunks.
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "facegen.h"
+#include "network.h"
+#include "runtime/chunks.h"
+#include "runtime/device.h"
+#include "runtime/device_run.h"
+#include "runtime/failure.h"
+#include "runtime/ranks.h"
+
+namespace {
+
+// What every rank knows of every rank, since facegen_init.
+struct Team {
+  std::vector<std::int64_t> speed;        // faces/s, roughly; 0: a rank without devices
+  std::vector<std::int64_t> devices;      // how many
+  std::vector<std::int64_t> chunk_faces;  // what its devices take at a time
+};
+
+facegen_options g_options = {nullptr, 0, nullptr};
+Team g_team;
+Devices g_devices;                   // this rank's
+std::vector<float*> g_send_buffers;  // ranks other than 0: each holds one chunk's faces, page-locked where GPUs are
+std::vector<float> g_network;        // ranks other than 0: the network as it was received
+
+std::vector<Share> plan_of(int r, Share share) {
+  return plan_chunks(share, int(std::max<std::int64_t>(1, g_team.devices[r])), int(g_team.chunk_faces[r]));
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Devices
+// ---------------------------------------------------------------------------------------------------------------------
+
+// The ordinals that --devices names, or all that are visible.
+std::vector<int> wanted_gpus(int visible) {
+  std::vector<int> ordinals;
+  const std::string list = g_options.devices ? g_options.devices : "all";
+  if (list == "none") return ordinals;
+  if (list == "all") {
+    for (int i = 0; i < visible; ++i) ordinals.push_back(i);
+    return ordinals;
+  }
+  std::istringstream items(list);
+  for (std::string item; std::getline(items, item, ',');) {
+    const int ordinal = std::atoi(item.c_str());
+    if (ordinal >= visible) {
+      throw Failure(kUsage, "--devices names GPU " + std::to_string(ordinal) + ", but only " + std::to_string(visible) +
+                                " are visible here: name others, or none for the CPU");
+    }
+    if (std::find(ordinals.begin(), ordinals.end(), ordinal) == ordinals.end()) ordinals.push_back(ordinal);
+  }
+  return ordinals;
+}
+
+// Tells every rank which GPUs every rank sees; returns the ordinals of those that are this rank's to drive.
+std::vector<int> my_gpus(const std::vector<int>& wanted) {
+  std::vector<RankGpus> all(rank_count());
+  const auto nodes = all_gather(node_place().leader);
+  const auto counts = all_gather(std::int64_t(wanted.size()));
+  for (int r = 0; r < rank_count(); ++r) all[r].node = int(nodes[r]);
+  for (std::size_t i = 0; i < std::size_t(*std::max_element(counts.begin(), counts.end())); ++i) {
+    const auto ids = all_gather(i < wanted.size() ? gpu_id(wanted[i]) : -1);
+    for (int r = 0; r < rank_count(); ++r) {
+      if (std::int64_t(i) < counts[r]) all[r].id.push_back(ids[r]);
+    }
+  }
+  std::vector<int> mine;
+  for (const int place : assign_gpus(all)[rank()]) mine.push_back(wanted[place]);
+  return mine;
+}
+
+// Opens this rank's devices: its share of its node's GPUs, or its share of the node's cores where no rank of the node
+// has a GPU. A GPU that cannot be used sends the node to the CPU, unless the user asked for that GPU.
+Devices open_devices() {
+  std::string why_not;
+  const int visible = count_gpus(&why_not);
+  const std::vector<int> wanted = wanted_gpus(visible);
+
+  Devices devices;
+  bool use_cpu = wanted.empty();
+  for (const int ordinal : my_gpus(wanted)) {
+    try {
+      devices.push_back(open_gpu(ordinal));
+    } catch (const Failure& failure) {
+      if (g_options.devices) throw;
+      std::fprintf(stderr, "warning: %s; computing on the CPU\n", failure.what());
+      devices.clear();
+      use_cpu = true;
+      break;
+    }
+  }
+  if (use_cpu) devices.push_back(open_cpu(g_options.threads > 0 ? g_options.threads : usable_cpus()));
+  if (is_root() && wanted.empty() && !(g_options.devices && std::string(g_options.devices) == "none")) {
+    std::fprintf(stderr, "%s: computing on the CPU\n", why_not.c_str());
+  }
+  return devices;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Where a rank's finished chunks go
+// ---------------------------------------------------------------------------------------------------------------------
+
+// Rank 0: each chunk is computed straight into the result array.
+class ResultArray : public Sink {
+ public:
+  ResultArray(float* outputs, const std::vector<Share>& chunks) : outputs_(outputs), chunks_(chunks) {}
+  float* place(std::size_t i) override { return outputs_ + chunks_[i].first * net::kFaceFloats; }
+  void ready(std::size_t i) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    faces_done_ += chunks_[i].faces;
+  }
+  std::int64_t faces_done() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return faces_done_;
+  }
+
+ private:
+  float* outputs_;
+  const std::vector<Share>& chunks_;
+  std::mutex mutex_;
+  std::int64_t faces_done_ = 0;
+};
+
+// Other ranks: a chunk is computed into one of a few buffers, and the buffer is free again once its faces were sent.
+class SendBuffers : public Sink {
+ public:
+  SendBuffers(const std::vector<Share>& chunks, const std::vector<float*>& buffers)
+      : chunks_(chunks), free_(buffers), used_(chunks.size(), nullptr) {}
+
+  float* place(std::size_t i) override {
+    std::unique_lock<std::mutex> lock(mutex_);
+    freed_.wait(lock, [this] { return !free_.empty() || over_; });
+    if (over_) return nullptr;
+    used_[i] = free_.back();
+    free_.pop_back();
+    return used_[i];
+  }
+
+  void ready(std::size_t i) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ready_.push_back(i);
+  }
+
+  // Called by the thread that speaks MPI: starts to send what has become ready.
+  void send_ready(Transfers& transfers) {
+    std::vector<std::size_t> ready;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ready.swap(ready_);
+    }
+    for (const std::size_t i : ready) {
+      transfers.send(0, std::int64_t(i), used_[i], std::size_t(chunks_[i].faces) * net::kFaceFloats, [this, i] {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        free_.push_back(used_[i]);
+        freed_.notify_one();
+      });
+    }
+  }
+
+  // Wakes devices that wait for a buffer: the run failed.
+  void give_up() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    over_ = true;
+    freed_.notify_all();
+  }
+
+ private:
+  const std::vector<Share>& chunks_;
+  std::mutex mutex_;
+  std::condition_variable freed_;
+  std::vector<float*> free_;        // each holds the largest chunk
+  std::vector<float*> used_;        // by chunk
+  std::vector<std::size_t> ready_;  // chunks to send
+  bool over_ = false;
+};
+
+float* alloc_host(std::size_t floats) {
+  void* memory = alloc_pinned(floats * sizeof(float));
+  return static_cast<float*>(memory ? memory : std::malloc(floats * sizeof(float)));
+}
+
+void free_host(float* memory) {
+  if (!free_pinned(memory)) std::free(memory);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// One run, seen from rank 0 and from the others
+// ---------------------------------------------------------------------------------------------------------------------
+
+constexpr int kPatience = 1000;  // us between two looks at the devices of a rank that has nothing else to do,
+constexpr int kHaste = 50;       // and of one that has data under way to or from other ranks
+
+// Rank 0: network, inputs and outputs are complete. new_network: the others do not have it yet.
+void run_root(const std::vector<Share>& shares, float* network, bool new_network, const float* inputs, float* outputs) {
+  const std::vector<Share> chunks = plan_of(0, shares[0]);
+  ResultArray results(outputs, chunks);
+  DeviceRun devices(g_devices, new_network ? network : nullptr, chunks, inputs, shares[0].first, results);
+
+  // Its own devices are at work by now. Give the others what they need, and hold the results' places open.
+  if (new_network) broadcast(network, net::kNetworkFloats);
+  std::int64_t received = 0;
+  Transfers transfers;
+  for (int r = 1; r < rank_count(); ++r) {
+    transfers.send(r, 0, inputs + shares[r].first * net::kNoise, std::size_t(shares[r].faces) * net::kNoise);
+    const std::vector<Share> theirs = plan_of(r, shares[r]);
+    for (std::size_t i = 0; i < theirs.size(); ++i) {
+      const std::int64_t faces = theirs[i].faces;
+      transfers.receive(r, std::int64_t(i), outputs + theirs[i].first * net::kFaceFloats,
+                        std::size_t(faces) * net::kFaceFloats, [&received, faces] { received += faces; });
+    }
+  }
+
+  for (bool done = false; !done || !transfers.empty();) {
+    done = devices.done(transfers.empty() ? kPatience : kHaste);
+    transfers.poll();
+    if (g_options.progress) g_options.progress(int(results.faces_done() + received));
+  }
+}
+
+// Every other rank: gets its share of the noise, computes it, sends it chunk by chunk.
+void run_other(const std::vector<Share>& shares, bool new_network) {
+  const Share share = shares[rank()];
+  const std::vector<Share> chunks = plan_of(rank(), share);
+  if (new_network) {
+    g_network.resize(net::kNetworkFloats);
+    broadcast(g_network.data(), g_network.size());
+  }
+  std::vector<float> noise(std::size_t(share.faces) * net::kNoise);  // (faces, 100)
+  Transfers transfers;
+  transfers.receive(0, 0, noise.data(), noise.size());
+  transfers.wait_all();
+
+  SendBuffers buffers(chunks, g_send_buffers);
+  DeviceRun devices(g_devices, new_network ? g_network.data() : nullptr, chunks, noise.data(), share.first, buffers);
+  try {
+    for (bool done = false; !done || !transfers.empty();) {
+      done = devices.done(kHaste);
+      buffers.send_ready(transfers);
+      transfers.poll();
+    }
+  } catch (...) {
+    buffers.give_up();
+    throw;
+  }
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The seam
+// ---------------------------------------------------------------------------------------------------------------------
+
+extern "C" void facegen_configure(const struct facegen_options* options) { g_options = *options; }
+
+extern "C" void facegen_init(void) {
+  g_devices = open_devices();
+
+  std::int64_t speed = 0;
+  int chunk_faces = 1, slots = 0;
+  for (std::size_t i = 0; i < g_devices.size(); ++i) {
+    speed += g_devices[i]->speed();
+    chunk_faces = i == 0 ? g_devices[i]->chunk_faces() : std::min(chunk_faces, g_devices[i]->chunk_faces());
+    slots += g_devices[i]->slots();
+  }
+  g_team.speed = all_gather(speed);
+  g_team.devices = all_gather(std::int64_t(g_devices.size()));
+  g_team.chunk_faces = all_gather(chunk_faces);
+
+  // As many buffers as there can be chunks under way on the devices, and two whose faces are being sent.
+  for (int i = 0; !is_root() && i < slots + 2; ++i) {
+    float* buffer = alloc_host(std::size_t(chunk_faces) * net::kFaceFloats);
+    if (!buffer) throw Failure(kMachine, "out of memory for " + std::to_string(slots + 2) + " chunks of faces");
+    g_send_buffers.push_back(buffer);
+  }
+}
+
+extern "C" void facegen(int num_to_gen, float* network, float* inputs, float* outputs) {
+  const bool new_network = broadcast(std::int64_t(network != nullptr)) != 0;
+  const std::vector<Share> shares = share_out(num_to_gen, g_team.speed);
+  if (is_root()) {
+    run_root(shares, network, new_network, inputs, outputs);
+  } else {
+    run_other(shares, new_network);
+  }
+}
+
+extern "C" void facegen_fin(void) {
+  for (float* buffer : g_send_buffers) free_host(buffer);
+  g_send_buffers.clear();
+  g_devices.clear();
+}
+
+extern "C" float* facegen_alloc(size_t floats) { return static_cast<float*>(alloc_pinned(floats * sizeof(float))); }
+extern "C" void facegen_free(float* memory) { free_pinned(memory); }
+extern "C" int facegen_works_in_batches(void) { return 1; }
+
+extern "C" const char* facegen_about(void) {
+  static const std::string about =
+      std::string(gpu_about()) + ", " + cpu_about() + ", " + (mpi_library().empty() ? "no MPI" : mpi_library());
+  return about.c_str();
+}

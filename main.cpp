@@ -1,0 +1,313 @@
+// The driver: reads the files, has the faces computed (facegen.h), times that, writes the files.
+//
+// It prints the course's lines (SPEC 3). Where the computing unit allows it, the run goes in batches that overlap:
+// batch k+1 is read and batch k-1 is written while batch k is computed, so that memory stays bounded for any number of
+// faces. Only rank 0 touches the files; every other rank just computes what it is given.
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <future>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "facegen.h"
+#include "io/readers.h"
+#include "io/writers.h"
+#include "network.h"
+#include "runtime/failure.h"
+#include "runtime/options.h"
+#include "runtime/progress.h"
+#include "runtime/ranks.h"
+
+namespace {
+
+constexpr const char* kVersion = "1.0.0";
+constexpr std::int64_t kNoMoreBatches = -1, kGiveUp = -2;  // said by rank 0 in place of a batch's number of faces
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Memory
+// ---------------------------------------------------------------------------------------------------------------------
+
+// Floats in the memory that the computing unit likes best, else in ordinary memory. Never filled before they are used.
+class HostArray {
+ public:
+  explicit HostArray(std::size_t floats) {
+    if (floats == 0) return;
+    data_ = facegen_alloc(floats);
+    from_unit_ = data_ != nullptr;
+    if (!from_unit_) data_ = static_cast<float*>(std::calloc(floats, sizeof(float)));
+    if (!data_) {
+      throw Failure(kMachine, "out of memory: no " + std::to_string((floats * sizeof(float)) >> 20) +
+                                  " MiB to be had for a batch of faces; try a smaller --batch");
+    }
+  }
+  ~HostArray() { from_unit_ ? facegen_free(data_) : std::free(data_); }
+  HostArray(const HostArray&) = delete;
+  HostArray& operator=(const HostArray&) = delete;
+  float* data() const { return data_; }
+
+ private:
+  float* data_ = nullptr;
+  bool from_unit_ = false;
+};
+
+// How many faces to take at a time. All at once where they fit into a bounded piece of the memory that is free; else so
+// many that two batches do.
+std::int64_t batch_faces(std::int64_t faces, std::int64_t wanted) {
+  if (!facegen_works_in_batches()) {
+    if (faces > INT_MAX) {
+      throw Failure(kBadInput, std::to_string(faces) + " faces are more than one call of facegen() takes (" +
+                                   std::to_string(INT_MAX) + "): split the noise file");
+    }
+    return faces;
+  }
+  if (wanted > 0) return std::min(faces, wanted);
+  constexpr std::int64_t kMost = std::int64_t(3500) << 20;  // bytes
+  constexpr std::int64_t kFaceBytes = (net::kFaceFloats + net::kNoise) * sizeof(float);
+  const std::int64_t free = std::int64_t(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  const std::int64_t fit = std::max<std::int64_t>(1, std::min(kMost, free / 2) / kFaceBytes);
+  return faces <= fit ? faces : std::max<std::int64_t>(1, fit / 2);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Rank 0
+// ---------------------------------------------------------------------------------------------------------------------
+
+// The lines that scripts read. They go to standard error where standard output carries faces.
+class Lines {
+ public:
+  explicit Lines(const Options& options) : file_(options.data == "-" || options.image == "-" ? stderr : stdout) {}
+  ~Lines() {
+    if (open_) std::fputc('\n', file_);  // something went wrong: its sentence gets a line of its own
+  }
+  void begin(const std::string& what, bool shown = true) {
+    if (shown) print(what + "...");
+    open_ = shown;
+  }
+  void end() {
+    if (open_) print(" done!\n");
+    open_ = false;
+  }
+  void elapsed(double seconds) {
+    char text[64];
+    std::snprintf(text, sizeof text, "Elapsed time : %.6f sec\n", seconds);
+    print(text);
+  }
+
+ private:
+  void print(const std::string& text) {
+    if (std::fputs(text.c_str(), file_) < 0 || std::fflush(file_) != 0) {
+      throw Failure(kMachine, "standard output cannot be written: it was closed, or its disk is full");
+    }
+  }
+  std::FILE* file_;
+  bool open_ = false;
+};
+
+// All that can be wrong with the arguments is found here, before anything is computed.
+struct Files {
+  std::vector<float> network;
+  std::unique_ptr<NoiseReader> noise;
+  std::unique_ptr<FaceWriter> data, image;
+  std::vector<float> first_noise;  // (n, 100), the first batch
+};
+
+// What one batch is made of; two of them take turns.
+struct Batch {
+  explicit Batch(std::int64_t faces) : noise(faces * net::kNoise), faces(faces * net::kFaceFloats) {}
+  HostArray noise;  // (n, 100)
+  HostArray faces;  // (n, 64, 64, 3)
+};
+
+// The run cut into batches of `most` faces.
+struct Batches {
+  std::int64_t faces, most;
+  std::int64_t count() const { return faces == 0 ? 1 : (faces + most - 1) / most; }
+  std::int64_t size(std::int64_t k) const { return std::min(most, faces - k * most); }
+};
+
+void warn_of_surplus(const Options& options, const Files& files) {
+  if (!files.noise->surplus()) return;
+  std::fprintf(stderr, "%s: warning: '%s' holds more numbers than its %lld faces need; the rest is ignored\n",
+               options.program.c_str(), options.noise.c_str(), static_cast<long long>(files.noise->faces()));
+}
+
+Batches open_files(const Options& options, Lines& lines, Files& files) {
+  const int threads = options.threads > 0 ? options.threads : usable_cpus();
+  lines.begin("Reading '" + options.network + "'");
+  files.network = read_network(options.network);
+  lines.end();
+
+  lines.begin("Reading '" + options.noise + "'");
+  files.noise = NoiseReader::open(options.noise, threads);
+  const std::int64_t faces = files.noise->faces();
+  files.data = FaceWriter::open_data(options.data, faces, threads);
+  files.image = FaceWriter::open_image(options.image, faces, threads);
+  const Batches batches = {faces, batch_faces(faces, options.batch)};
+  files.first_noise.resize(std::size_t(batches.size(0)) * net::kNoise);
+  files.noise->read(batches.size(0), files.first_noise.data());
+  lines.end();
+  if (batches.count() == 1) warn_of_surplus(options, files);
+  return batches;
+}
+
+// Computes and writes every batch; prints the lines from "Initializing" to the last "Writing".
+void compute(const Options& options, const Batches& batches, Lines& lines, Files& files) {
+  lines.begin("Initializing");
+  facegen_init();
+  std::unique_ptr<Batch> batch[2];
+  for (int i = 0; i < std::min<std::int64_t>(2, batches.count()); ++i) batch[i] = std::make_unique<Batch>(batches.most);
+  std::copy(files.first_noise.begin(), files.first_noise.end(), batch[0]->noise.data());
+  files.first_noise = {};
+  lines.end();
+
+  lines.begin("Calculating");
+  progress_start(batches.faces, options.quiet);
+  double elapsed = 0;
+  std::future<void> data_written, image_written, next_read;  // at most one batch is being written, and one read
+  for (std::int64_t k = 0; k < batches.count(); ++k) {
+    const std::int64_t n = batches.size(k);
+    Batch& now = *batch[k % 2];
+    if (k + 1 < batches.count()) {
+      float* noise = batch[(k + 1) % 2]->noise.data();
+      next_read = std::async(std::launch::async, [&, noise, k] { files.noise->read(batches.size(k + 1), noise); });
+    }
+
+    broadcast(n);
+    const auto start = std::chrono::steady_clock::now();
+    facegen(int(n), k == 0 ? files.network.data() : nullptr, now.noise.data(), now.faces.data());
+    elapsed += seconds_since(start);
+    progress_batch_done(n);
+
+    if (k > 0) {
+      data_written.get();
+      image_written.get();
+    }
+    const float* faces = now.faces.data();
+    data_written = std::async(std::launch::async, [&, n, faces] { files.data->write(n, faces); });
+    image_written = std::async(std::launch::async, [&, n, faces] { files.image->write(n, faces); });
+    if (next_read.valid()) next_read.get();
+  }
+  broadcast(kNoMoreBatches);
+  progress_end();
+  lines.end();
+  lines.elapsed(elapsed);
+  if (batches.count() > 1) warn_of_surplus(options, files);
+
+  lines.begin("Writing '" + options.data + "'", options.data != "none");
+  data_written.get();
+  files.data->finish();
+  lines.end();
+  lines.begin("Writing '" + options.image + "'", options.image != "none");
+  image_written.get();
+  files.image->finish();
+  lines.end();
+}
+
+void run_root(const Options& options) {
+  Lines lines(options);
+  {
+    Files files;
+    Batches batches = {};
+    try {
+      batches = open_files(options, lines, files);
+    } catch (...) {
+      broadcast(kGiveUp);  // the others end quietly
+      ranks_finish();
+      throw;
+    }
+    broadcast(batches.most);
+    compute(options, batches, lines, files);
+  }
+  lines.begin("Finalizing");
+  facegen_fin();
+  ranks_finish();
+  lines.end();
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The other ranks
+// ---------------------------------------------------------------------------------------------------------------------
+
+void run_other() {
+  const std::int64_t most = broadcast(0);
+  if (most != kGiveUp) {
+    facegen_init();
+    {
+      const bool bare = !facegen_works_in_batches();  // a unit that expects arrays of its own on every rank
+      HostArray network(bare ? net::kNetworkFloats : 0), noise(bare ? most * net::kNoise : 0),
+          faces(bare ? most * net::kFaceFloats : 0);
+      for (std::int64_t n; (n = broadcast(0)) != kNoMoreBatches;) {
+        facegen(int(n), network.data(), noise.data(), faces.data());
+      }
+    }
+    facegen_fin();
+  }
+  ranks_finish();
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Ways out
+// ---------------------------------------------------------------------------------------------------------------------
+
+// A signal ends the run, and nothing half-written stays behind.
+void on_signal(int signal) {
+  remove_unfinished_files();
+  const char sentence[] = "\nfacegen: stopped by a signal; unfinished output files were removed\n";
+  const bool ours_to_say = rank_count() == 1;  // in a larger job another rank, or mpirun, has said why
+  if (ours_to_say && write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0) std::_Exit(kMachine);
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+[[noreturn]] void fail(const Options& options, int status, const std::string& sentence) {
+  remove_unfinished_files();
+  const std::string place = rank_place();
+  std::fprintf(stderr, "%s: %s%s%s\n", options.program.c_str(), place.c_str(), place.empty() ? "" : ": ",
+               sentence.c_str());
+  end_job(status);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  options.program = "facegen";
+  try {
+    options = parse_options(argc, argv);
+    if (options.help) return std::fputs(help_text(options.program).c_str(), stdout) < 0 ? kMachine : kDone;
+    if (options.version) {
+      return std::printf("%s %s (%s)\n", options.program.c_str(), kVersion, facegen_about()) < 0 ? kMachine : kDone;
+    }
+
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, on_signal);
+    std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is a failed write
+    ranks_start(&argc, &argv);
+    facegen_options unit = {options.devices.empty() ? nullptr : options.devices.c_str(), options.threads,
+                            progress_within_batch};
+    facegen_configure(&unit);
+    if (is_root()) {
+      run_root(options);
+    } else {
+      run_other();
+    }
+    return kDone;
+  } catch (const Failure& failure) {
+    fail(options, failure.status(), failure.what());
+  } catch (const std::bad_alloc&) {
+    fail(options, kMachine, "out of memory; try a smaller --batch");
+  } catch (const std::exception& error) {
+    fail(options, kMachine, error.what());
+  }
+}

@@ -1,0 +1,73 @@
+#include "runtime/device_run.h"
+
+#include <chrono>
+#include <deque>
+#include <utility>
+
+#include "network.h"
+
+DeviceRun::DeviceRun(Devices& devices, const float* network, std::vector<Share> chunks, const float* noise,
+                     std::int64_t first_face, Sink& sink)
+    : network_(network),
+      chunks_(std::move(chunks)),
+      noise_(noise),
+      first_face_(first_face),
+      sink_(sink),
+      running_(devices.size()) {
+  for (auto& device : devices) threads_.emplace_back([this, &device] { drive(*device); });
+}
+
+DeviceRun::~DeviceRun() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    next_ = chunks_.size();
+  }
+  for (auto& thread : threads_) thread.join();
+}
+
+bool DeviceRun::done(int microseconds) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  stopped_.wait_for(lock, std::chrono::microseconds(microseconds), [this] { return running_ == 0 || error_; });
+  if (error_) std::rethrow_exception(error_);
+  return running_ == 0;
+}
+
+bool DeviceRun::take(std::size_t* i) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (error_ || next_ == chunks_.size()) return false;
+  *i = next_++;
+  return true;
+}
+
+// One device's thread: keeps all of its slots busy, and hands on its chunks in the order in which they were started.
+void DeviceRun::drive(Device& device) {
+  try {
+    device.attach();
+    if (network_) device.load_network(network_);
+
+    std::deque<std::pair<int, std::size_t>> under_way;  // slot, chunk
+    const auto finish_oldest = [&] {
+      const auto [slot, i] = under_way.front();
+      device.finish(slot);
+      under_way.pop_front();
+      sink_.ready(i);
+    };
+
+    int slot = 0;
+    for (std::size_t i; take(&i); slot = (slot + 1) % device.slots()) {
+      if (int(under_way.size()) == device.slots()) finish_oldest();
+      float* faces = sink_.place(i);
+      if (!faces) break;
+      const Share& chunk = chunks_[i];
+      device.start(slot, int(chunk.faces), noise_ + (chunk.first - first_face_) * net::kNoise, faces);
+      under_way.emplace_back(slot, i);
+    }
+    while (!under_way.empty()) finish_oldest();
+  } catch (...) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!error_) error_ = std::current_exception();
+  }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  --running_;
+  stopped_.notify_all();
+}

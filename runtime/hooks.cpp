@@ -1,0 +1,11 @@
+// Weak defaults for the optional hooks of facegen.h: what the driver gets from a unit that implements only
+// facegen_init, facegen and facegen_fin. A unit that defines a hook itself replaces the one here at link time.
+#include "facegen.h"
+
+#define WEAK_HOOK extern "C" __attribute__((weak))
+
+WEAK_HOOK void facegen_configure(const struct facegen_options*) {}
+WEAK_HOOK float* facegen_alloc(size_t) { return nullptr; }
+WEAK_HOOK void facegen_free(float*) {}
+WEAK_HOOK int facegen_works_in_batches(void) { return 0; }
+WEAK_HOOK const char* facegen_about(void) { return "one unit of facegen_init, facegen and facegen_fin"; }
