@@ -14,21 +14,33 @@
 class Generator {
  public:
   virtual ~Generator() = default;
-  virtual const char* name() const = 0;     // "simt", "mma", "hopper"
-  virtual int chunk_faces() const = 0;      // chunk size that keeps the whole chip busy
-  virtual double faces_per_s() const = 0;   // roughly, on this device
+  virtual const char* name() const = 0;    // "simt", "mma", "hopper"
+  virtual int chunk_faces() const = 0;     // chunk size that keeps the whole chip busy
+  virtual double faces_per_s() const = 0;  // roughly, on this device
 
-  // Device memory that one chunk of up to n faces needs for its feature maps, in bytes. Each slot has its own.
+  // Device memory that one chunk of up to n faces needs for its feature maps, in bytes. Chunks that are computed one
+  // after another on the same stream share it.
   virtual std::size_t workspace_bytes(int n) const = 0;
 
-  // Folds, reorders and splits the weights on the device. network: net::kNetworkFloats floats in device memory, which
-  // may be overwritten once the stream has passed this point.
-  virtual void load_network(const float* network, cudaStream_t stream) = 0;
+  // Folds, reorders and splits one layer's weights on the device; called for layer 0, 1, ... 4 as they arrive from the
+  // host, on a stream of its own. network: net::kNetworkFloats floats in device memory, of which those of layers 0 to
+  // `layer` are there when the stream gets to this point, and may be overwritten once it has passed it.
+  virtual void load_layer(int layer, const float* network, cudaStream_t stream) = 0;
 
   // Launches every layer on the stream; allocates nothing, never synchronises.
   // noise (n, 100) -> faces (n, 64, 64, 3), n <= chunk_faces(); workspace of workspace_bytes(n), 1 KiB aligned.
-  virtual void generate(int n, const float* noise, float* faces, void* workspace, cudaStream_t stream) = 0;
+  // loaded: an event a layer that follows its load_layer, each to be awaited before the first launch that reads what
+  // load_layer wrote (see await_layer); nullptr where all of them have passed.
+  virtual void generate(int n, const float* noise, float* faces, void* workspace, const cudaEvent_t* loaded,
+                        cudaStream_t stream) = 0;
 };
+
+// Makes the stream wait until the layer's weights are packed: the first chunk's proj runs while tconv1's weights, the
+// largest, are still on their way.
+void await_layer(int layer, const cudaEvent_t* loaded, cudaStream_t stream);
+
+// Each maker returns nullptr where this GPU cannot run its kernels, or this build has no code of them for it. A
+// generator belongs to the GPU that is current, and takes the device memory of its packed weights when it is made.
 
 // Hand-written kernels for CUDA cores in fp32: any GPU, and the readable reference.  -> kernels/simt_generator.cu
 std::unique_ptr<Generator> make_simt_generator(const cudaDeviceProp& device);

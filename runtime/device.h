@@ -23,7 +23,8 @@ class Device {
   // Makes the calling thread the one that drives this device. Called first in that thread.
   virtual void attach() {}
 
-  // Takes a network in, network: net::kNetworkFloats floats in host memory. No chunk is under way.
+  // Takes a network in, network: net::kNetworkFloats floats in host memory, untouched by others until the first finish()
+  // that follows returns (it may still be on its way to the device). No chunk is under way.
   virtual void load_network(const float* network) = 0;
 
   // noise (n, 100) -> faces (n, 64, 64, 3), both in host memory and untouched by others until finish(slot) returns.
@@ -47,7 +48,8 @@ std::int64_t gpu_id(int ordinal);
 // The GPU with that ordinal. Throws Failure where this build has no code for it, its memory is short, ...
 std::unique_ptr<Device> open_gpu(int ordinal);
 
-// Page-locked host memory, which a GPU reads and writes at full PCIe speed; nullptr where there is none.
+// Page-locked host memory, which a GPU reads and writes at full PCIe speed; nullptr where there is none, or where no GPU
+// has been opened.
 // free_pinned returns false where the memory did not come from alloc_pinned.
 void* alloc_pinned(std::size_t bytes);
 bool free_pinned(void* memory);

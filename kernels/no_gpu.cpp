@@ -1,0 +1,28 @@
+// The GPU side of runtime/device.h in a build without CUDA: there are no GPUs.
+#include "runtime/device.h"
+#include "runtime/failure.h"
+
+namespace {
+
+[[noreturn]] void no_cuda(int ordinal) {
+  throw Failure(kMachine,
+                "GPU " + std::to_string(ordinal) +
+                    " cannot be used: this build has no CUDA; build where nvcc is on the PATH, or use the CPU");
+}
+
+}  // namespace
+
+int count_gpus(std::string* why_not) {
+  if (why_not) *why_not = "this build has no CUDA";
+  return 0;
+}
+
+std::int64_t gpu_id(int ordinal) { no_cuda(ordinal); }
+
+std::unique_ptr<Device> open_gpu(int ordinal) { no_cuda(ordinal); }
+
+void* alloc_pinned(std::size_t) { return nullptr; }
+
+bool free_pinned(void*) { return false; }
+
+const char* gpu_about() { return "no CUDA"; }
