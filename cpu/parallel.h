@@ -1,0 +1,29 @@
+// The one place where the CPU backend meets OpenMP. Without it, everything runs in the calling thread.
+#ifndef FACEGEN_CPU_PARALLEL_H_
+#define FACEGEN_CPU_PARALLEL_H_
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+// Calls body(0) ... body(items - 1), each once, on up to `threads` threads, lower numbers first.
+template <class Body>
+void parallel_for(int threads, int items, const Body& body) {
+#ifdef _OPENMP
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+#else
+  (void)threads;
+#endif
+  for (int item = 0; item < items; ++item) body(item);
+}
+
+// How many threads OpenMP grants this process.
+inline int granted_threads() {
+#ifdef _OPENMP
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+#endif  // FACEGEN_CPU_PARALLEL_H_
