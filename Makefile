@@ -96,10 +96,11 @@ $(BUILD)/facegen_parallel.o: facegen_parallel.cu
 $(BUILD)/facegen_seq.o: EXTRA_FLAGS = $(SEQ_FLAGS)
 $(IO_OBJECTS): EXTRA_FLAGS = $(IO_FLAGS)
 $(CPU_OBJECTS): EXTRA_FLAGS = $(OPENMP_FLAGS)
-# One source, compiled for each kind of vector unit; which one runs is decided at run time.
+# One source, compiled for each kind of vector unit; which one runs is decided at run time. Its sums are meant to fuse.
+$(filter %/kernels_plain.o %/kernels_avx2.o %/kernels_avx512.o,$(CPU_OBJECTS)): EXTRA_FLAGS += -ffp-contract=fast
 ifneq ($(filter x86_64%,$(shell $(CXX) -dumpmachine)),)
   $(BUILD)/cpu/kernels_avx2.o: EXTRA_FLAGS += -mavx2 -mfma
-  $(BUILD)/cpu/kernels_avx512.o: EXTRA_FLAGS += -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
+  $(BUILD)/cpu/kernels_avx512.o: EXTRA_FLAGS += -mavx512f -mfma
 endif
 
 # The ranks of a job, with MPI and without.
