@@ -1,0 +1,88 @@
+// The sheet as BMP, the course's kind: 24 bits a pixel, not compressed, the lowest line first.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/kinds.h"
+#include "io/output_file.h"
+#include "io/scratch_file.h"
+#include "io/sheet_writer.h"
+#include "io/wording.h"
+
+namespace {
+
+constexpr std::int64_t kHeaderBytes = 14 + 40;
+constexpr std::int64_t kMostBytes = std::numeric_limits<std::uint32_t>::max();  // its size fields have 32 bits
+
+void append_number(std::string* header, std::int64_t value, int bytes) {  // little-endian
+  for (int i = 0; i < bytes; ++i) *header += static_cast<char>(value >> (8 * i) & 0xff);
+}
+
+std::string make_header(std::int64_t pixels) {
+  const std::int64_t image_bytes = pixels * pixels * net::kFaceC;  // 64n * 3: lines need no padding to 4 bytes
+  std::string header = "BM";
+  append_number(&header, kHeaderBytes + image_bytes, 4);
+  append_number(&header, 0, 4);             // reserved
+  append_number(&header, kHeaderBytes, 4);  // where the pixels start
+  append_number(&header, 40, 4);            // size of the rest of the header
+  append_number(&header, pixels, 4);        // width
+  append_number(&header, pixels, 4);        // height; positive: the lowest line first
+  append_number(&header, 1, 2);             // planes
+  append_number(&header, 24, 2);            // bits a pixel
+  append_number(&header, 0, 4);             // not compressed
+  append_number(&header, image_bytes, 4);
+  for (int i = 0; i < 4; ++i) append_number(&header, 0, 4);  // resolution (2), colours (2)
+  return header;
+}
+
+// The top band comes first but lies last in the file. A pipe therefore gets the bands from a scratch file at the end.
+class BmpWriter : public SheetWriter {
+ public:
+  BmpWriter(const std::string& path, std::int64_t faces) : SheetWriter(faces), file_(path) {
+    const std::string header = make_header(side() * net::kFaceW);
+    file_.append(header.data(), header.size());
+    if (!file_.placeable()) scratch_ = std::make_unique<ScratchFile>();
+  }
+
+ private:
+  void write_band(std::int64_t row, const std::uint8_t* band) override {
+    const std::int64_t place = (side() - 1 - row) * static_cast<std::int64_t>(band_bytes());
+    if (scratch_) {
+      scratch_->write_at(place, band, band_bytes());
+    } else {
+      file_.write_at(kHeaderBytes + place, band, band_bytes());
+    }
+  }
+
+  void finish_file() override {
+    if (scratch_) {
+      std::vector<std::uint8_t> band(band_bytes());
+      for (std::int64_t row = 0; row < side(); ++row) {
+        scratch_->read_at(row * static_cast<std::int64_t>(band_bytes()), band.data(), band.size());
+        file_.append(band.data(), band.size());
+      }
+    }
+    file_.finish();
+  }
+
+  OutputFile file_;
+  std::unique_ptr<ScratchFile> scratch_;
+};
+
+}  // namespace
+
+std::unique_ptr<FaceWriter> open_bmp_sheet(const std::string& path, std::int64_t faces) {
+  const std::int64_t pixels = sheet_side(faces) * net::kFaceW;
+  if (pixels * pixels * net::kFaceC + kHeaderBytes > kMostBytes) {
+    const std::int64_t side = 591;
+    throw Failure(kBadInput, "a sheet of " + grouped(faces) +
+                                 " faces is too large for a BMP file, which ends at 4 GiB (" + grouped(side * side) +
+                                 " faces). Name a .png file or none in place of " + quoted(path) +
+                                 ", or ask for fewer faces.");
+  }
+  return std::make_unique<BmpWriter>(path, faces);
+}

@@ -1,0 +1,54 @@
+#include "io/sheet_writer.h"
+
+#include <algorithm>
+#include <cmath>
+
+std::int64_t sheet_side(std::int64_t faces) {
+  std::int64_t side = static_cast<std::int64_t>(std::sqrt(static_cast<double>(faces)));
+  while (side * side < faces) ++side;
+  return side;
+}
+
+void to_bytes(std::size_t n, const float* y, std::uint8_t* bytes) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const float value = (y[i] + 1) / 2 * 255;
+    const float at_least_0 = value > 0 ? value : 0;  // NaN too
+    bytes[i] = static_cast<std::uint8_t>(static_cast<int>(at_least_0 < 255 ? at_least_0 : 255));
+  }
+}
+
+SheetWriter::SheetWriter(std::int64_t faces) : side_(sheet_side(faces)), band_(band_bytes()) {}
+
+void SheetWriter::write(std::int64_t n, const float* faces) {
+  std::uint8_t face[net::kFaceFloats];  // (64, 64, 3), top line first, red first
+  constexpr int kLine = net::kFaceW * net::kFaceC;
+  for (std::int64_t i = 0; i < n; ++i) {
+    to_bytes(net::kFaceFloats, faces + i * net::kFaceFloats, face);
+    std::uint8_t* const cell = band_.data() + done_ % side_ * kLine;
+    for (int h = 0; h < net::kFaceH; ++h) {
+      const std::uint8_t* from = face + h * kLine;
+      std::uint8_t* to = cell + (net::kFaceH - 1 - h) * row_bytes();
+      for (int w = 0; w < net::kFaceW; ++w, from += net::kFaceC, to += net::kFaceC) {
+        to[0] = from[2];
+        to[1] = from[1];
+        to[2] = from[0];
+      }
+    }
+    if (++done_ % side_ == 0) end_band();
+  }
+}
+
+void SheetWriter::finish() {
+  if (side_ > 0 && done_ % side_ != 0) {
+    done_ = (done_ / side_ + 1) * side_;
+    end_band();
+  }
+  for (; done_ < side_ * side_; done_ += side_) write_band(done_ / side_, band_.data());  // only black cells
+  finish_file();
+}
+
+// The cells of done_'s row are complete: hands them on and blackens them.
+void SheetWriter::end_band() {
+  write_band(done_ / side_ - 1, band_.data());
+  std::fill(band_.begin(), band_.end(), std::uint8_t{0});
+}

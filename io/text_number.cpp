@@ -1,0 +1,76 @@
+#include "io/text_number.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <system_error>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "network.bin, .npy and the tables here are little-endian"
+#endif
+
+namespace {
+
+constexpr int kUnits = 10000;  // 1.0 in units of the fourth decimal
+constexpr int kWidth = 7;      // "0.1234 "
+
+// word[r] holds the text of r / 10000 and a space, first character in the lowest byte; the top byte is 0.
+using Words = std::array<std::uint64_t, kUnits + 1>;
+
+Words make_words() {
+  Words words;
+  for (int r = 0; r <= kUnits; ++r) {
+    char text[16];
+    std::snprintf(text, sizeof text, "%d.%04d ", r / kUnits, r % kUnits);
+    std::memcpy(&words[r], text, sizeof words[r]);
+  }
+  return words;
+}
+
+}  // namespace
+
+// A face's values are tanh's, |y| <= 1. y * 10000 has at most 24 + 14 significant bits, so the product is exact in
+// double; adding 2^52 then rounds it to an integer, halves to even, which is how printf rounds the float's exact value.
+char* format_values(std::size_t n, const float* values, char* out) {
+  static const Words words = make_words();
+  constexpr std::uint32_t kMagnitude = 0x7fffffff;
+  constexpr std::uint32_t kOne = 0x3f800000;  // the bits of 1.0f
+  for (std::size_t i = 0; i < n; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &values[i], sizeof bits);
+    if ((bits & kMagnitude) > kOne) {  // beyond [-1, 1], infinite, not a number: another network's, but still printf's
+      out += std::snprintf(out, kLongestValue, "%.4f ", static_cast<double>(values[i]));
+      continue;
+    }
+    const double rounded = std::fabs(static_cast<double>(values[i])) * kUnits + 0x1p52;
+    std::uint64_t integer;  // low 32 bits: the fourth decimals
+    std::memcpy(&integer, &rounded, sizeof integer);
+    *out = '-';  // overwritten unless there is a sign
+    out += bits >> 31;
+    std::memcpy(out, &words[static_cast<std::uint32_t>(integer)], sizeof words[0]);
+    out += kWidth;
+  }
+  return out;
+}
+
+ParsedNumber parse_number(const char* first, const char* last) {
+  const char* const digits = skip_plus(first, last);
+  float value = 0.0f;
+  const std::from_chars_result result = std::from_chars(digits, last, value);
+  if (result.ec == std::errc::invalid_argument || (result.ptr != last && !is_space(*result.ptr))) {
+    return {0.0f, skip_word(first, last), "is no number"};
+  }
+  // from_chars does not say whether the number was too large or too small.
+  if (result.ec == std::errc::result_out_of_range)
+    value = std::strtof(std::string(digits, result.ptr).c_str(), nullptr);
+  if (std::isnan(value)) return {value, result.ptr, "is not a number"};
+  if (std::isinf(value)) {
+    return {value, result.ptr, result.ec == std::errc() ? "is infinite" : "is too large for a 32-bit float"};
+  }
+  return {value, result.ptr, nullptr};
+}

@@ -1,0 +1,92 @@
+// Faces as text, as the course's driver writes them: N, then a line of 12,288 values a face.
+//
+// Threads take blocks of faces in order. Each formats its block into a buffer of its own, learns in its turn where the
+// block belongs in the file, and writes it there while the others go on.
+#include <algorithm>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "io/kinds.h"
+#include "io/output_file.h"
+#include "io/parallel.h"
+#include "io/text_number.h"
+#include "network.h"
+
+namespace {
+
+constexpr std::int64_t kBlockFaces = 4;  // about 350 kB of text: a large write that still fits the core's cache
+constexpr std::size_t kBlockRoom = kBlockFaces * (net::kFaceFloats * kLongestValue + 1);  // touched only where needed
+
+class TextWriter : public FaceWriter {
+ public:
+  TextWriter(const std::string& path, std::int64_t faces, int threads) : file_(path), buffers_(threads) {
+    const std::string header = std::to_string(faces) + "\n";
+    file_.append(header.data(), header.size());
+    end_ = static_cast<std::int64_t>(header.size());
+  }
+
+  void write(std::int64_t n, const float* faces) override {
+    const std::int64_t blocks = (n + kBlockFaces - 1) / kBlockFaces;
+    next_ = 0;
+    run_parallel(static_cast<int>(buffers_.size()), blocks, [&](int worker, std::int64_t block) {
+      const std::int64_t first = block * kBlockFaces;
+      const std::int64_t last = std::min(first + kBlockFaces, n);
+      std::unique_ptr<char[]>& buffer = buffers_[static_cast<std::size_t>(worker)];
+      if (!buffer) buffer.reset(new char[kBlockRoom]);
+      char* end = buffer.get();
+      for (std::int64_t face = first; face < last; ++face) {
+        end = format_values(net::kFaceFloats, faces + face * net::kFaceFloats, end);
+        *end++ = '\n';
+      }
+      put(block, buffer.get(), static_cast<std::size_t>(end - buffer.get()));
+    });
+  }
+
+  void finish() override { file_.finish(); }
+
+ private:
+  // Writes a block behind the one before it, whichever thread comes first.
+  void put(std::int64_t block, const char* text, std::size_t bytes) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    turn_.wait(lock, [&] { return next_ == block || failed_; });
+    if (failed_) return;
+    if (file_.placeable()) {
+      const std::int64_t place = end_;
+      end_ += static_cast<std::int64_t>(bytes);
+      ++next_;
+      lock.unlock();
+      turn_.notify_all();
+      file_.write_at(place, text, bytes);
+      return;
+    }
+    try {
+      file_.append(text, bytes);
+    } catch (...) {
+      failed_ = true;
+      turn_.notify_all();
+      throw;
+    }
+    ++next_;
+    turn_.notify_all();
+  }
+
+  OutputFile file_;
+  std::vector<std::unique_ptr<char[]>> buffers_;  // one a thread
+
+  std::mutex mutex_;
+  std::condition_variable turn_;
+  std::int64_t next_ = 0;  // the block whose turn it is
+  std::int64_t end_ = 0;   // of the text that has its place
+  bool failed_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<FaceWriter> open_text_faces(const std::string& path, std::int64_t faces, int threads) {
+  return std::make_unique<TextWriter>(path, faces, std::max(threads, 1));
+}
