@@ -83,7 +83,8 @@ std::vector<int> my_gpus(const std::vector<int>& wanted) {
     }
   }
   std::vector<int> mine;
-  for (const int place : assign_gpus(all)[rank()]) mine.push_back(wanted[place]);
+  const std::vector<std::vector<int>> places = assign_gpus(all);
+  for (const int place : places[rank()]) mine.push_back(wanted[place]);
   return mine;
 }
 

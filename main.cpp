@@ -283,14 +283,19 @@ void on_signal(int signal) {
 
 int main(int argc, char** argv) {
   Options options;
-  options.program = "facegen";
   try {
     options = parse_options(argc, argv);
-    if (options.help) return std::fputs(help_text(options.program).c_str(), stdout) < 0 ? kMachine : kDone;
-    if (options.version) {
-      return std::printf("%s %s (%s)\n", options.program.c_str(), kVersion, facegen_about()) < 0 ? kMachine : kDone;
-    }
+  } catch (const Failure& failure) {  // the same on every rank: one of them says so
+    const std::string path = argv[0];
+    if (is_root()) std::fprintf(stderr, "%s: %s\n", path.substr(path.find_last_of('/') + 1).c_str(), failure.what());
+    return failure.status();
+  }
+  if (options.help) return std::fputs(help_text(options.program).c_str(), stdout) < 0 ? kMachine : kDone;
+  if (options.version) {
+    return std::printf("%s %s (%s)\n", options.program.c_str(), kVersion, facegen_about()) < 0 ? kMachine : kDone;
+  }
 
+  try {
     for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, on_signal);
     std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is a failed write
     ranks_start(&argc, &argv);

@@ -26,6 +26,14 @@ int launched_processes() {
   return 1;
 }
 
+// This process's number among them.
+int launched_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+    if (const char* text = std::getenv(name)) return std::atoi(text);
+  }
+  return 0;
+}
+
 int allowed_cpus() {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
@@ -53,7 +61,7 @@ std::string host_name() {
 
 namespace {
 
-int g_rank = 0, g_count = 1;
+int g_rank = launched_rank(), g_count = 1;
 NodePlace g_node = {0, 1, 0};
 
 void check_mpi(int code, const char* call, const char* file, int line) {
@@ -212,7 +220,7 @@ void ranks_start(int*, char***) {
   undo_default_binding();
 }
 void ranks_finish() {}
-int rank() { return 0; }
+int rank() { return launched_rank(); }
 int rank_count() { return 1; }
 NodePlace node_place() { return {0, 1, 0}; }
 void end_job(int status) { std::_Exit(status); }

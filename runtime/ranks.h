@@ -19,7 +19,7 @@ struct Requests;  // the MPI requests of a Transfers
 void ranks_start(int* argc, char*** argv);
 void ranks_finish();
 
-int rank();
+int rank();  // before ranks_start: what the launcher said
 int rank_count();
 inline bool is_root() { return rank() == 0; }
 
