@@ -1,0 +1,41 @@
+"""What every test of the programs uses: where they are, how to run them, how to write and read their files."""
+import os
+import pathlib
+import subprocess
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NETWORK = ROOT / "network.bin"
+
+# OpenMPI refuses root, and more ranks than cores, unless told otherwise.
+os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                  OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
+
+
+def run(*command, **options):
+    """Runs a command at the root of the project and returns what it did; bytes in and out."""
+    options = {"timeout": 600, "cwd": ROOT, "capture_output": True, **options}
+    return subprocess.run([str(word) for word in command], **options)
+
+
+def write_noise(path, noise):
+    """noise (N,100) -> the course's text, with every digit that float32 has."""
+    lines = [str(len(noise))] + [" ".join("%.9g" % value for value in face) for face in noise]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def read_faces(path):
+    """The course's output data -> (N,64,64,3) float64."""
+    with open(path) as file:
+        n = int(file.readline())
+        values = np.array(file.read().split(), dtype=np.float64)
+    return values.reshape(n, 64, 64, 3)
+
+
+@pytest.fixture
+def noise():
+    """A function n, seed -> noise (n,100) float32, uniform(-1,1)."""
+    return lambda n, seed=0: np.random.default_rng(1000 + seed).uniform(-1, 1, (n, 100)).astype(np.float32)

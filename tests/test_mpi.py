@@ -1,0 +1,121 @@
+"""facegen_parallel over ranks: the same bytes for any number of them, and the whole job ends when one fails."""
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from conftest import NETWORK, ROOT, run, write_noise
+
+MPI = "MPI=0" not in os.environ.get("MAKEFLAGS", "") and run("sh", "-c", "command -v mpirun").returncode == 0
+pytestmark = pytest.mark.skipif(not MPI, reason="no mpirun here")
+
+
+def mpirun(ranks, *arguments, **options):
+    return run("mpirun", "-n", ranks, "./facegen_parallel", "--devices", "none", "-t", "1", *arguments, **options)
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """A function n -> (noise file, faces file of one process without mpirun)."""
+    folder = tmp_path_factory.mktemp("single")
+
+    def make(n):
+        noise, faces = folder / f"noise{n}.npy", folder / f"faces{n}.npy"
+        if not faces.exists():
+            np.save(noise, np.random.default_rng(n).uniform(-1, 1, (n, 100)).astype(np.float32))
+            done = run("./facegen_parallel", "--devices", "none", NETWORK, noise, faces, "none")
+            assert done.returncode == 0, done.stderr
+        return noise, faces
+
+    return make
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+@pytest.mark.parametrize("n", [0, 1, 7, 129])
+def test_same_bytes_for_any_number_of_ranks(ranks, n, single, tmp_path):
+    noise, faces = single(n)
+    done = mpirun(ranks, NETWORK, noise, tmp_path / "o.npy", "none")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(b"Finalizing... done!") == 1
+    assert (tmp_path / "o.npy").read_bytes() == faces.read_bytes()
+
+
+@pytest.mark.parametrize("ranks, batch", [(1, 1), (1, 50), (1, 128), (2, 40), (3, 1000)])
+def test_same_bytes_for_any_batch(ranks, batch, single, tmp_path):
+    noise, faces = single(129)
+    if batch == 1:
+        noise, faces = single(7)
+    done = mpirun(ranks, "--batch", batch, NETWORK, noise, tmp_path / "o.npy", tmp_path / "o.bmp")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o.npy").read_bytes() == faces.read_bytes()
+    whole = run("./facegen_parallel", "--devices", "none", NETWORK, noise, "none", tmp_path / "whole.bmp")
+    assert whole.returncode == 0
+    assert (tmp_path / "o.bmp").read_bytes() == (tmp_path / "whole.bmp").read_bytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_same_bytes_for_any_number_of_threads(threads, single, tmp_path):
+    noise, faces = single(129)
+    done = run("./facegen_parallel", "--devices", "none", "-t", threads, NETWORK, noise, tmp_path / "o.npy", "none")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o.npy").read_bytes() == faces.read_bytes()
+
+
+def test_only_rank_0_sees_the_files(single, tmp_path):
+    """The other rank runs where none of the files exist."""
+    noise, faces = single(7)
+    script = tmp_path / "rank.sh"
+    script.write_text('#!/bin/sh\n[ "$OMPI_COMM_WORLD_RANK" = 0 ] || cd /\nexec "$@"\n')
+    script.chmod(0o755)
+    (tmp_path / "network.bin").symlink_to(NETWORK)
+    (tmp_path / "n.npy").symlink_to(noise)
+    done = run("mpirun", "-n", 2, script, ROOT / "facegen_parallel", "-d", "none", "network.bin", "n.npy", "o.npy", "none",
+               cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o.npy").read_bytes() == faces.read_bytes()
+
+
+def test_bad_input_is_one_sentence_from_one_rank(tmp_path):
+    done = mpirun(3, NETWORK, tmp_path / "no.txt", tmp_path / "o.txt", "none")
+    assert done.returncode == 1
+    assert done.stderr.count(b"facegen_parallel: ") == 1 and b"no.txt" in done.stderr
+    assert not (tmp_path / "o.txt").exists()
+
+
+def test_wrong_usage_is_one_sentence_from_one_rank():
+    done = mpirun(3, "only", "three", "arguments")
+    assert done.returncode == 2
+    assert done.stderr.count(b"expected 4 arguments") == 1
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_rank_ends_the_whole_job(victim, tmp_path):
+    np.save(tmp_path / "n.npy", np.zeros((4000, 100), np.float32))
+    job = subprocess.Popen(["mpirun", "-n", "2", "./facegen_parallel", "-d", "none", NETWORK, tmp_path / "n.npy",
+                            tmp_path / "o.txt", tmp_path / "o.bmp"], cwd=ROOT, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE)
+    while b"Calculating" not in job.stdout.read1():
+        pass
+    time.sleep(0.3)
+    ranks = run("pgrep", "-f", f"^./facegen_parallel .*{tmp_path}").stdout.split()
+    assert len(ranks) == 2
+    by_rank = {}
+    for pid in ranks:
+        with open(f"/proc/{int(pid)}/environ", "rb") as file:
+            environment = dict(item.split(b"=", 1) for item in file.read().split(b"\0") if b"=" in item)
+        by_rank[int(environment[b"OMPI_COMM_WORLD_RANK"])] = int(pid)
+    killed = time.monotonic()
+    os.kill(by_rank[victim], signal.SIGKILL)
+    job.communicate(timeout=60)
+    assert time.monotonic() - killed < 5
+    assert job.returncode != 0
+    assert not (tmp_path / "o.txt").exists() and not (tmp_path / "o.bmp").exists()
+
+
+def test_full_disk_ends_the_whole_job(tmp_path):
+    noise = write_noise(tmp_path / "n.txt", np.zeros((3, 100), np.float32))
+    done = mpirun(2, NETWORK, noise, "/dev/full", "none")
+    assert done.returncode == 3
+    assert b"rank 0 on " in done.stderr and b"/dev/full" in done.stderr

@@ -1,0 +1,248 @@
+// How a run is cut up and handed out, with simulated devices: shares, chunks, GPUs to ranks, a slow and a failing
+// device.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <set>
+#include <thread>
+
+#include "network.h"
+#include "runtime/chunks.h"
+#include "runtime/device_run.h"
+#include "runtime/failure.h"
+
+namespace {
+
+// ---- Shares and chunks
+
+TEST(Shares, CoverEveryFaceOnceInProportion) {
+  for (const std::int64_t n : {0, 1, 7, 129, 1000, 65536}) {
+    for (const std::vector<std::int64_t>& speeds :
+         {std::vector<std::int64_t>{1}, {1, 1}, {5, 5, 5}, {1000, 1, 1000, 0, 3}, {0, 0, 4}}) {
+      const auto shares = share_out(n, speeds);
+      ASSERT_EQ(shares.size(), speeds.size());
+      const double total = std::accumulate(speeds.begin(), speeds.end(), 0.0);
+      std::int64_t next = 0;
+      for (std::size_t r = 0; r < shares.size(); ++r) {
+        EXPECT_EQ(shares[r].first, next);
+        EXPECT_LE(std::abs(double(shares[r].faces) - double(n) * double(speeds[r]) / total), 1.0);
+        if (speeds[r] == 0) {
+          EXPECT_EQ(shares[r].faces, 0);
+        }
+        next += shares[r].faces;
+      }
+      EXPECT_EQ(next, n);
+    }
+  }
+}
+
+TEST(Shares, GoPastTwoToThe31Values) {
+  const std::int64_t n = std::int64_t(3) << 32;  // faces; each is 12,288 values
+  const auto shares = share_out(n, {1, 1, 1});
+  EXPECT_EQ(shares[2].first, std::int64_t(2) << 32);
+  const auto chunks = plan_chunks({shares[2].first, 1 << 20}, 4, 1024);
+  EXPECT_EQ(chunks.front().first, std::int64_t(2) << 32);
+  EXPECT_EQ(chunks.back().first + chunks.back().faces, (std::int64_t(2) << 32) + (1 << 20));
+}
+
+TEST(Chunks, CoverAShareOnceSmallAtBothEnds) {
+  for (const std::int64_t faces : {0, 1, 7, 129, 1000, 8192, 65536, 200001}) {
+    for (const int devices : {1, 2, 4, 8}) {
+      for (const int most : {1, 7, 64, 1024}) {
+        const auto chunks = plan_chunks({1000, faces}, devices, most);
+        std::int64_t next = 1000;
+        for (const Share& chunk : chunks) {
+          EXPECT_EQ(chunk.first, next);
+          EXPECT_GE(chunk.faces, 1);
+          EXPECT_LE(chunk.faces, most);
+          next += chunk.faces;
+        }
+        EXPECT_EQ(next, 1000 + faces);
+        if (faces >= 20 * most * devices) {
+          const auto largest = std::max_element(chunks.begin(), chunks.end(),
+                                                [](const Share& a, const Share& b) { return a.faces < b.faces; });
+          EXPECT_EQ(largest->faces, most);
+          EXPECT_LE(chunks.front().faces, std::max(1, most / 8));
+          EXPECT_LE(chunks.back().faces, std::max(2, most / 4));
+        }
+      }
+    }
+  }
+}
+
+// ---- GPUs to ranks
+
+using Places = std::vector<std::vector<int>>;
+
+TEST(Gpus, EachToOneRankOfItsNode) {
+  EXPECT_EQ(assign_gpus({{0, {10, 11, 12, 13}}}), (Places{{0, 1, 2, 3}}));
+  EXPECT_EQ(assign_gpus({{0, {10, 11, 12, 13}}, {0, {10, 11, 12, 13}}}), (Places{{0, 2}, {1, 3}}));
+  // More ranks than GPUs: the last has none.
+  EXPECT_EQ(assign_gpus({{0, {10}}, {0, {10}}}), (Places{{0}, {}}));
+  // The same ids on another node are other GPUs.
+  EXPECT_EQ(assign_gpus({{0, {10, 11}}, {1, {10, 11}}}), (Places{{0, 1}, {0, 1}}));
+  // The scheduler shows each rank a GPU of its own, or overlapping sets in another order.
+  EXPECT_EQ(assign_gpus({{0, {10}}, {0, {11}}}), (Places{{0}, {0}}));
+  EXPECT_EQ(assign_gpus({{0, {10, 11}}, {0, {11, 10}}}), (Places{{0}, {0}}));
+  EXPECT_EQ(assign_gpus({{0, {}}, {0, {7}}}), (Places{{}, {0}}));
+}
+
+// ---- Devices that are not there
+
+std::atomic<int> g_faces_finished;  // by all devices
+
+// Makes each face from its noise alone; may be slow, may fail.
+class Simulated : public Device {
+ public:
+  Simulated(int slots, int us_per_face, int fails_at = -1)
+      : slots_(slots), us_per_face_(us_per_face), fails_at_(fails_at), pending_(slots) {}
+
+  std::string name() const override { return "simulated"; }
+  int speed() const override { return 1; }
+  int chunk_faces() const override { return 16; }
+  int slots() const override { return slots_; }
+  void attach() override { thread_ = std::this_thread::get_id(); }
+  void load_network(const float* network) override { bias_ = network[0]; }
+
+  void start(int slot, int n, const float* noise, float* faces) override {
+    ASSERT_EQ(std::this_thread::get_id(), thread_);
+    ASSERT_EQ(slot, started_ % slots_);
+    ASSERT_LT(started_ - finished_, slots_);
+    ASSERT_LE(n, chunk_faces());
+    if (started_++ == fails_at_) throw Failure(kMachine, "simulated device failed in start()");
+    pending_[slot] = {n, noise, faces};
+    faces_ += n;
+  }
+
+  void finish(int slot) override {
+    ASSERT_EQ(slot, finished_++ % slots_);
+    const Pending& p = pending_[slot];
+    std::this_thread::sleep_for(std::chrono::microseconds(std::int64_t(us_per_face_) * p.n));
+    g_faces_finished += p.n;
+    for (int n = 0; n < p.n; ++n) {
+      for (int i = 0; i < net::kFaceFloats; ++i) {
+        p.faces[std::size_t(n) * net::kFaceFloats + i] = p.noise[n * net::kNoise + i % net::kNoise] + bias_;
+      }
+    }
+  }
+
+  int faces() const { return faces_; }
+
+ private:
+  struct Pending {
+    int n = 0;
+    const float* noise = nullptr;
+    float* faces = nullptr;
+  };
+  const int slots_, us_per_face_, fails_at_;
+  std::vector<Pending> pending_;
+  std::thread::id thread_;
+  int started_ = 0, finished_ = 0;
+  int faces_ = 0;
+  float bias_ = 0;
+};
+
+class Collect : public Sink {
+ public:
+  explicit Collect(std::vector<Share> chunks, std::int64_t faces)
+      : result(std::size_t(faces) * net::kFaceFloats, std::nanf("")), chunks_(std::move(chunks)) {}
+  float* place(std::size_t i) override { return result.data() + chunks_[i].first * net::kFaceFloats; }
+  void ready(std::size_t i) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    EXPECT_TRUE(seen.insert(i).second) << "chunk " << i << " twice";
+  }
+  std::vector<float> result;
+  std::set<std::size_t> seen;
+
+ private:
+  std::vector<Share> chunks_;
+  std::mutex mutex_;
+};
+
+struct Outcome {
+  std::vector<float> faces;
+  std::vector<int> per_device;
+};
+
+Outcome run_simulated(std::int64_t faces, std::vector<std::unique_ptr<Simulated>> simulated) {
+  std::vector<float> noise(std::size_t(faces) * net::kNoise);
+  for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = float(i % 1009);
+  const float network[] = {0.5f};
+  std::vector<Simulated*> peek;
+  Devices devices;
+  for (auto& device : simulated) {
+    peek.push_back(device.get());
+    devices.push_back(std::move(device));
+  }
+  const auto chunks = plan_chunks({0, faces}, int(devices.size()), 16);
+  Collect sink(chunks, faces);
+  {
+    DeviceRun run(devices, network, chunks, noise.data(), 0, sink);
+    while (!run.done(1000)) {
+    }
+  }
+  EXPECT_EQ(sink.seen.size(), chunks.size());
+  Outcome outcome = {std::move(sink.result), {}};
+  for (const Simulated* device : peek) outcome.per_device.push_back(device->faces());
+  return outcome;
+}
+
+std::vector<std::unique_ptr<Simulated>> equal_devices(int count) {
+  std::vector<std::unique_ptr<Simulated>> devices;
+  for (int i = 0; i < count; ++i) devices.push_back(std::make_unique<Simulated>(1 + i % 3, 20));
+  return devices;
+}
+
+TEST(DeviceRun, GivesTheSameFacesForAnyNumberOfDevices) {
+  for (const int faces : {0, 1, 7, 129, 300}) {
+    const Outcome one = run_simulated(faces, equal_devices(1));
+    for (const float value : one.faces) ASSERT_FALSE(std::isnan(value));
+    for (const int count : {2, 3, 4}) {
+      const Outcome many = run_simulated(faces, equal_devices(count));
+      EXPECT_EQ(one.faces, many.faces) << faces << " faces on " << count;
+      EXPECT_EQ(std::accumulate(many.per_device.begin(), many.per_device.end(), 0), faces);
+    }
+  }
+}
+
+TEST(DeviceRun, GivesASlowDeviceFewerChunks) {
+  std::vector<std::unique_ptr<Simulated>> devices;
+  devices.push_back(std::make_unique<Simulated>(2, 10000));
+  for (int i = 0; i < 3; ++i) devices.push_back(std::make_unique<Simulated>(2, 200));
+  const Outcome outcome = run_simulated(400, std::move(devices));
+  for (int i = 1; i < 4; ++i) EXPECT_LT(outcome.per_device[0], outcome.per_device[i]);
+}
+
+TEST(DeviceRun, PassesOnWhatADeviceThrewAndStopsTheOthers) {
+  std::vector<std::unique_ptr<Simulated>> devices;
+  for (int i = 0; i < 3; ++i) devices.push_back(std::make_unique<Simulated>(2, 500));
+  devices.push_back(std::make_unique<Simulated>(2, 500, 1));
+  g_faces_finished = 0;
+  try {
+    run_simulated(2000, std::move(devices));
+    FAIL() << "no Failure";
+  } catch (const Failure& failure) {
+    EXPECT_STREQ(failure.what(), "simulated device failed in start()");
+    EXPECT_EQ(failure.status(), kMachine);
+  }
+  EXPECT_LT(g_faces_finished, 500);  // of 2000: what was under way, and hardly a chunk more
+}
+
+TEST(DeviceRun, EndsWhenThereIsNoPlaceLeft) {
+  class NoPlace : public Sink {
+    float* place(std::size_t) override { return nullptr; }
+    void ready(std::size_t) override { FAIL(); }
+  } sink;
+  Devices devices;
+  devices.push_back(std::make_unique<Simulated>(2, 1));
+  const float network[] = {0}, noise[net::kNoise] = {};
+  DeviceRun run(devices, network, {{0, 1}}, noise, 0, sink);
+  while (!run.done(1000)) {
+  }
+}
+
+}  // namespace
