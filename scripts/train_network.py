@@ -638,11 +638,11 @@ def export(training, options, log, out, fixed):
 
 HELP = """\
 what it needs:
-  a GPU          an NVIDIA GPU of the last few years with 8 GB of free memory, or 4 GB with --batch 64. One H100 trains
-                 the shipped network in 17.5 minutes; a slower card wants a larger --minutes. Without a GPU it runs too,
-                 but only to try it out: --batch 8 --steps-now 3.
-  main memory    4 GB, and 12 KB for each training image
-  packages       pip install torch pillow numpy         (PyTorch 2.4 or later, Python 3.10 or later)
+  a GPU          from NVIDIA. One H100 trains the shipped network in 17.5 minutes; a slower card wants a larger
+                 --minutes, a small one a smaller --batch. Without a GPU it runs too, but only to try it out:
+                 --batch 8 --steps-now 3
+  main memory    12 KB for each training image, beside what PyTorch takes
+  packages       pip install torch pillow numpy         (run with PyTorch 2.11; Python 3.10 or later)
   images         some 20,000 faces, more are better; any size, 64x64 and aligned on the eyes is best. CelebA's aligned
                  images (178x218) are cropped as usual; of others the middle square is taken.
 
@@ -740,7 +740,7 @@ def main():
     options = parse_arguments()
     try:
         return run(options)
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         print(f"train_network.py: the GPU's memory is too small for batches of {options.batch}: try --batch "
               f"{max(4, options.batch // 8 * 4)}", file=sys.stderr)
         return 1
