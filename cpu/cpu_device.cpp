@@ -198,3 +198,11 @@ class Cpu : public Device {
 }  // namespace
 
 std::unique_ptr<Device> open_cpu(int threads) { return std::make_unique<Cpu>(threads); }
+
+const char* cpu_about() {
+#ifdef _OPENMP
+  return "OpenMP";
+#else
+  return "no OpenMP";
+#endif
+}
