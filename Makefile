@@ -36,8 +36,8 @@ ifneq ($(HAVE_CUDA),)
   DEFAULT_ARCHS := $(or $(patsubst 90,90a,$(LOCAL_ARCHS)),$(foreach a,$(ALL_ARCHS),$(if $(filter $(a:a=),$(KNOWN_ARCHS)),$(a))))
   ARCHS := $(or $(subst $(comma), ,$(CUARCH)),$(DEFAULT_ARCHS))
   NEWEST_PLAIN := $(lastword $(filter-out %a,$(ARCHS)))
-  GENCODE := $(foreach a,$(ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
-             $(if $(NEWEST_PLAIN),-gencode arch=compute_$(NEWEST_PLAIN),code=compute_$(NEWEST_PLAIN))
+  GENCODE := $(foreach a,$(ARCHS),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
+             $(if $(NEWEST_PLAIN),-gencode arch=compute_$(NEWEST_PLAIN)$(comma)code=compute_$(NEWEST_PLAIN))
 endif
 
 # ---- Flags ------------------------------------------------------------------------------------------------------------
