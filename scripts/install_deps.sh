@@ -1,0 +1,124 @@
+#!/bin/bash
+# Installs what facegen needs and this machine lacks. This is the one place that says what that is.
+#
+#   scripts/install_deps.sh [--list] [GROUP...]        groups: build (default), test
+#
+# Says what it is going to install, and nothing where nothing is missing. --list only prints the packages of the groups.
+# Where it may not install (no root, no apt) it says what is missing and exits 0: whatever is there is still built.
+#
+# Versions: the packages are Debian 12's, and a Debian release fixes them (g++ 12.2, OpenMPI 4.1.4, GoogleTest 1.12.1,
+# pytest 7.2, SLURM 22.05); only security fixes change under the same version. What training needs (PyTorch) comes from
+# PyPI and is named by `scripts/train_network.py --help`.
+# shellcheck disable=SC2317  # the probes are called by name
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# group | package | how to see that it is there already, be it from a package or from a cluster's module
+dependencies() {
+  cat <<'END'
+build | g++            | has_compiler
+build | make           | command -v make
+build | openmpi-bin    | command -v mpirun
+build | libopenmpi-dev | command -v mpicxx
+build | libpng-dev     | has_header png.h
+test  | clang          | command -v clang++
+test  | git            | command -v git
+test  | libgtest-dev   | has_header gtest/gtest.h
+test  | munge          | command -v munged
+test  | procps         | command -v ps
+test  | python3-numpy  | has_modules numpy
+test  | python3-pytest | has_modules numpy pytest
+test  | shellcheck     | command -v shellcheck
+test  | slurm-client   | command -v salloc
+test  | slurmctld      | command -v slurmctld
+test  | slurmd         | command -v slurmd
+END
+}
+
+has_compiler() { # GCC 11 is the first whose std::from_chars reads floating point
+  local version
+  version=$(g++ -dumpversion) && [ "${version%%.*}" -ge 11 ]
+}
+has_header() { echo "#include <$1>" | g++ -std=c++17 -E -x c++ - -o /dev/null; }
+has_modules() { # one Python that has them all: the first on PATH, or Debian's
+  local modules
+  modules=$(IFS=,; echo "$*")
+  python3 -c "import $modules" || /usr/bin/python3 -c "import $modules"
+}
+
+usage() { sed -n '2,/^set /{/^set /d;/shellcheck/d;s/^# \{0,1\}//;p}' "$0"; }
+
+list_only=no
+groups=()
+for word in "$@"; do
+  case $word in
+    -h | --help) usage; exit 0 ;;
+    --list) list_only=yes ;;
+    build | test) groups+=("$word") ;;
+    *) echo "install_deps.sh: '$word' is no group: there are build and test" >&2; exit 2 ;;
+  esac
+done
+[ ${#groups[@]} -gt 0 ] || groups=(build)
+
+missing=()
+while IFS='|' read -r group package probe; do
+  group=${group// /} package=${package// /}
+  [[ " ${groups[*]} " == *" $group "* ]] || continue
+  if [ $list_only = yes ]; then
+    echo "$package"
+  elif ! eval "$probe" > /dev/null 2>&1; then
+    missing+=("$package")
+  fi
+done < <(dependencies)
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+# ---- May we install?
+as_root=()
+if ! command -v apt-get > /dev/null; then
+  why="this is no Debian or Ubuntu (no apt-get)"
+elif [ "$(id -u)" -eq 0 ]; then
+  why=""
+elif command -v sudo > /dev/null && sudo -n true 2> /dev/null; then
+  why="" as_root=(sudo -n)
+else
+  why="you are not root"
+fi
+if [ -n "$why" ]; then
+  echo "Missing here: ${missing[*]} (Debian's names). Not installed, because $why." >&2
+  echo "Ask for them, or load your cluster's modules (a GCC of at least 11, OpenMPI, CUDA); what can be built is built." >&2
+  exit 0
+fi
+
+# ---- Install
+echo "Installing: ${missing[*]}"
+log=$(mktemp)
+policy=/usr/sbin/policy-rc.d
+made_policy=no
+finish() {
+  rm -f "$log"
+  [ "$made_policy" = no ] || "${as_root[@]}" rm -f "$policy"
+}
+trap finish EXIT
+if [ ! -e "$policy" ]; then # daemons (munge, SLURM) are only for the tests, which start their own: start none
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" > /dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+  made_policy=yes
+fi
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -q -o Acquire::Retries=3 \
+    -o DPkg::Lock::Timeout=300 "$@" < /dev/null >> "$log" 2>&1
+}
+install() { apt install -y --no-install-recommends -o Dpkg::Options::=--force-confold "$@"; }
+
+apt update || echo "install_deps.sh: 'apt-get update' failed: trying with the package lists that are here" >&2
+if install "${missing[@]}"; then exit 0; fi
+
+# Together they cannot be had. One that is missing must not keep the others away.
+failed=()
+for package in "${missing[@]}"; do
+  install "$package" || failed+=("$package")
+done
+[ ${#failed[@]} -gt 0 ] || exit 0
+echo "install_deps.sh: apt-get could not install ${failed[*]}. Its last words:" >&2
+grep -E '^(E|Err|W):' "$log" | tail -n 5 >&2 || tail -n 5 "$log" >&2
+exit 1
