@@ -1,0 +1,365 @@
+// The GPU backend against the float64 reference: each fp32 layer by itself, and the whole network through Device with
+// whatever kernels the GPU prefers (or FACEGEN_KERNELS names).
+//
+//   test_gpu [--small] [--tolerance T]     --small: a few faces, for compute-sanitizer
+//
+// A plain program, so that it builds wherever nvcc is. Last line: "N passed, N failed". Exit status 0 only if none
+// failed.
+#include <cuda_runtime.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/cuda_memory.h"
+#include "kernels/pack.cuh"
+#include "kernels/proj.cuh"
+#include "kernels/tconv_simt.cuh"
+#include "kernels/to_image.cuh"
+#include "network.h"
+#include "runtime/device.h"
+#include "runtime/failure.h"
+#include "tests/float64_reference.h"
+#include "tests/random_network.h"
+
+namespace {
+
+int passed = 0, failed = 0;
+
+void check(bool good, const std::string& what) {
+  ++(good ? passed : failed);
+  if (!good) std::printf("FAILED  %s\n", what.c_str());
+}
+
+std::string text(double value) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof(buffer), "%.3g", value);
+  return buffer;
+}
+
+constexpr float kPoison = std::numeric_limits<float>::quiet_NaN();
+
+// Runs work(i) for i = 0 .. count - 1 on all cores.
+void in_parallel(int count, const std::function<void(int)>& work) {
+  const int threads = std::max(1, std::min(count, int(std::thread::hardware_concurrency())));
+  std::vector<std::thread> pool;
+  for (int t = 0; t < threads; ++t) {
+    pool.emplace_back([=, &work] {
+      for (int i = t; i < count; i += threads) work(i);
+    });
+  }
+  for (std::thread& thread : pool) thread.join();
+}
+
+// Largest |value - reference|; infinite where a value is no number.
+double worst_error(const float* values, const std::vector<double>& reference) {
+  double worst = 0;
+  for (std::size_t i = 0; i < reference.size(); ++i) {
+    const double error = std::fabs(values[i] - reference[i]);
+    if (!(error <= worst)) worst = std::isnan(error) ? INFINITY : error;
+  }
+  return worst;
+}
+
+// ---- Layers, one by one
+
+// (positions, n) of a map in its layout on the GPU, (H, W, C, padded n): channel innermost after the position.
+std::size_t padded(int n) { return std::size_t(n + 3) / 4 * 4; }
+
+std::vector<float> to_host(const DeviceMemory& from, std::size_t floats) {
+  std::vector<float> host(floats);
+  CUDA_CHECK(cudaMemcpy(host.data(), from.floats(), floats * sizeof(float), cudaMemcpyDeviceToHost));
+  return host;
+}
+
+void to_device(const std::vector<float>& from, const DeviceMemory& to) {
+  CUDA_CHECK(cudaMemcpy(to.floats(), from.data(), from.size() * sizeof(float), cudaMemcpyHostToDevice));
+}
+
+void test_layer(int layer, int n, const std::vector<float>& network, double tolerance) {
+  const net::Layer& l = net::kTable.layer[layer];
+  const bool first = layer == 0, last = layer == net::kLayers - 1;
+  const std::size_t in_values = std::size_t(l.H) * l.W * l.C, out_values = std::size_t(l.out_H) * l.out_W * l.K;
+
+  // Inputs of each face: noise, or what ReLU might leave.
+  std::vector<float> in(in_values * n);  // (n, in_values)
+  Random random(77 + layer);
+  for (float& value : in) value = float(first ? random.normal(0, 1) : std::max(random.normal(0, 1), 0.0));
+  std::vector<float> laid_out = in;
+  if (!first) {
+    laid_out.assign(in_values * padded(n), 0.f);
+    for (std::size_t i = 0; i < in.size(); ++i) laid_out[i % in_values * padded(n) + i / in_values] = in[i];
+  }
+
+  const std::size_t biases = first ? out_values : l.K;
+  const DeviceMemory network_on_gpu(net::kNetworkBytes), in_on_gpu(laid_out.size() * sizeof(float));
+  const DeviceMemory weight(net::kNetworkBytes), scale(biases * sizeof(float)), shift(biases * sizeof(float));
+  const std::size_t out_floats = out_values * (last ? n : padded(n));
+  const DeviceMemory out_on_gpu(out_floats * sizeof(float));
+  to_device(network, network_on_gpu);
+  to_device(laid_out, in_on_gpu);
+  to_device(std::vector<float>(out_floats, kPoison), out_on_gpu);
+  Stream stream;
+  const float* bias = network_on_gpu.floats() + l.bias;
+  if (l.batch_norm) fold(l, int(biases), network_on_gpu.floats(), scale.floats(), shift.floats(), stream);
+  if (!first && !last) pack_tconv(l, network_on_gpu.floats(), weight.floats(), stream);
+  if (last) pack_image(l, network_on_gpu.floats(), weight.floats(), stream);
+  const float *x = in_on_gpu.floats(), *w = weight.floats(), *a = scale.floats(), *b = shift.floats();
+  float* y = out_on_gpu.floats();
+  if (layer == 0) proj(n, x, network_on_gpu.floats() + l.weight, a, b, y, stream);
+  if (layer == 1) tconv<1>(n, x, w, a, b, y, stream);
+  if (layer == 2) tconv<2>(n, x, w, a, b, y, stream);
+  if (layer == 3) tconv<3>(n, x, w, a, b, y, stream);
+  if (layer == 4) to_image(n, x, w, bias, y, stream);
+  stream.synchronize();
+  const std::vector<float> out = to_host(out_on_gpu, out_floats);
+
+  bool complete = true;
+  for (const float value : out) complete = complete && !std::isnan(value);
+  std::vector<int> faces = {0, n / 3, n - 2, n - 1};  // the last two lie in the last quad
+  faces.erase(std::remove_if(faces.begin(), faces.end(), [](int f) { return f < 0; }), faces.end());
+  std::vector<double> errors(faces.size());
+  in_parallel(int(faces.size()), [&](int i) {
+    const int face = faces[i];
+    const std::vector<double> of_face(in.begin() + face * in_values, in.begin() + (face + 1) * in_values);
+    std::vector<float> result(out_values);
+    for (std::size_t o = 0; o < out_values; ++o)
+      result[o] = last ? out[face * out_values + o] : out[o * padded(n) + face];
+    errors[i] = worst_error(result.data(), reference_layer(l, network.data(), of_face));
+  });
+  const double worst = *std::max_element(errors.begin(), errors.end());
+  std::printf("%-6s n = %4d  worst error %.2e\n", l.name, n, worst);
+  check(complete, std::string(l.name) + ", n = " + std::to_string(n) + ": every value of the output is written");
+  check(worst <= tolerance, std::string(l.name) + ", n = " + std::to_string(n) + ": worst error " + text(worst) +
+                                " exceeds " + text(tolerance));
+}
+
+// ---- The whole network, through Device
+
+struct Run {
+  std::vector<int> chunks;  // sizes that take turns; empty: as large as the device takes them
+  bool pinned = false;
+};
+
+// Faces of the noise (n, 100) by the network that is loaded, all slots in use.
+std::vector<float> generate(Device& device, const std::vector<float>& noise, const Run& run) {
+  const int n = int(noise.size() / net::kNoise);
+  const std::size_t floats = std::size_t(n) * net::kFaceFloats;
+  std::vector<float> faces(floats + 1, kPoison);  // one more, so that an empty vector has an address
+  float* to = faces.data();
+  if (run.pinned) {
+    to = static_cast<float*>(alloc_pinned((floats + 1) * sizeof(float)));
+    std::fill(to, to + floats + 1, kPoison);
+  }
+
+  int started = 0, finished = 0;
+  for (int face = 0; face < n || started == 0;) {
+    const int wanted = run.chunks.empty() ? device.chunk_faces() : run.chunks[started % run.chunks.size()];
+    const int chunk = std::min({wanted, device.chunk_faces(), n - face});
+    if (started - finished == device.slots()) device.finish(finished++ % device.slots());
+    device.start(started++ % device.slots(), chunk, noise.data() + std::size_t(face) * net::kNoise,
+                 to + std::size_t(face) * net::kFaceFloats);
+    face += chunk;
+    if (n == 0) break;
+  }
+  while (finished < started) device.finish(finished++ % device.slots());
+
+  if (run.pinned) {
+    std::copy(to, to + floats + 1, faces.begin());
+    check(free_pinned(to), "free_pinned takes back what alloc_pinned gave");
+  }
+  check(std::isnan(faces[floats]), "nothing is written past the last face");
+  faces.pop_back();
+  return faces;
+}
+
+bool same_bytes(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+void test_network(Device& device, const char* name, const std::vector<float>& network, const std::vector<int>& counts,
+                  double tolerance) {
+  device.load_network(network.data());
+  const int most = *std::max_element(counts.begin(), counts.end());
+  const std::vector<float> noise = random_noise(1, 0, most);
+
+  // Faces to look at: ends of chunks, quads and tiles, and the last two of each count.
+  std::vector<int> faces = {0, 1, 3, 4, 127, 128};
+  for (const int n : counts) {
+    faces.push_back(n - 1);
+    faces.push_back(n - 2);
+  }
+  std::map<int, std::vector<double>> reference;
+  for (const int face : faces) {
+    if (face >= 0 && face < most) reference[face] = {};
+  }
+  std::vector<std::pair<const int, std::vector<double>>*> wanted;
+  for (auto& entry : reference) wanted.push_back(&entry);
+  in_parallel(int(wanted.size()), [&](int i) {
+    wanted[i]->second = reference_face(network.data(), &noise[std::size_t(wanted[i]->first) * net::kNoise]);
+  });
+
+  double worst = 0;
+  for (const int n : counts) {
+    const std::vector<float> some(noise.begin(), noise.begin() + std::size_t(n) * net::kNoise);
+    const std::vector<float> result = generate(device, some, {});
+    bool complete = true;
+    for (const float value : result) complete = complete && std::fabs(value) <= 1;
+    check(complete, std::string(name) + ", N = " + std::to_string(n) + ": every value is written, in -1 .. 1");
+    for (const auto& entry : reference) {
+      if (entry.first >= n) continue;
+      worst = std::max(worst, worst_error(&result[std::size_t(entry.first) * net::kFaceFloats], entry.second));
+    }
+    check(worst <= tolerance, std::string(name) + ", N = " + std::to_string(n) + ": worst error " + text(worst) +
+                                  " exceeds " + text(tolerance));
+  }
+  std::printf("%-6s network, %d faces in float64: worst error %.2e\n", name, int(reference.size()), worst);
+}
+
+// The same bytes however the faces are cut into chunks, wherever they come from and go to.
+void test_same_bytes(Device& device, const std::vector<float>& network, int n) {
+  device.load_network(network.data());
+  const std::vector<float> noise = random_noise(2, 0, n);
+  const std::vector<float> whole = generate(device, noise, {});
+  for (const std::vector<int>& chunks : {std::vector<int>{1}, {7, 2, 64}, {129, 0, 3}, {256, 17}}) {
+    for (const bool pinned : {false, true}) {
+      check(same_bytes(whole, generate(device, noise, {chunks, pinned})),
+            "the same bytes in chunks of " + std::to_string(chunks[0]) + ", ... " + (pinned ? "pinned" : "pageable"));
+    }
+  }
+}
+
+// Networks follow each other, from pageable and pinned memory, with chunks right behind them.
+void test_reload(Device& device, const std::vector<float>& a, const std::vector<float>& b) {
+  const std::vector<float> noise = random_noise(3, 0, 5);
+  device.load_network(a.data());
+  const std::vector<float> faces_a = generate(device, noise, {});
+  float* pinned_b = static_cast<float*>(alloc_pinned(net::kNetworkBytes));
+  std::copy(b.begin(), b.end(), pinned_b);
+  device.load_network(a.data());
+  device.load_network(pinned_b);
+  const std::vector<float> faces_b = generate(device, noise, {{2}});
+  check(!same_bytes(faces_a, faces_b), "another network gives other faces");
+  device.load_network(a.data());
+  check(same_bytes(faces_a, generate(device, noise, {{2}})), "the first network again gives the first faces again");
+  device.load_network(b.data());
+  check(same_bytes(faces_b, generate(device, noise, {})), "the second network gives the same from pageable memory");
+  free_pinned(pinned_b);
+}
+
+// ---- What goes wrong
+
+void expect_failure(const std::string& what, const std::vector<std::string>& words, const std::function<void()>& work) {
+  try {
+    work();
+    check(false, what + ": no Failure");
+  } catch (const Failure& failure) {
+    std::printf("%s: \"%s\"\n", what.c_str(), failure.what());
+    for (const std::string& word : words) {
+      check(std::string(failure.what()).find(word) != std::string::npos, what + ": the sentence says '" + word + "'");
+    }
+  }
+}
+
+__global__ void crash_kernel(float* nowhere) { *nowhere = 1; }
+
+// A GPU that a kernel has crashed on: in a process of its own, as nothing works on it afterwards.
+int crash(Device& device) {
+  const std::vector<float> noise = random_noise(4, 0, 1);
+  std::vector<float> face(net::kFaceFloats);
+  crash_kernel<<<1, 1>>>(reinterpret_cast<float*>(0x40));
+  cudaDeviceSynchronize();
+  expect_failure("a crashed GPU", {"GPU 0", "kernels/gpu.cu:", "cudaErrorIllegalAddress", "("}, [&] {
+    device.start(0, 1, noise.data(), face.data());
+    device.finish(0);
+  });
+  return failed == 0 ? 0 : 1;
+}
+
+void test_failures(const std::string& self, bool small) {
+  expect_failure("a GPU that is not there", {"GPU 99", "does not exist"}, [] { open_gpu(99); });
+  const char* variable = std::getenv("FACEGEN_KERNELS");
+  const std::string before = variable ? variable : "";
+  setenv("FACEGEN_KERNELS", "abacus", 1);
+  expect_failure("unknown kernels", {"FACEGEN_KERNELS", "abacus", "simt"}, [] { open_gpu(0); });
+  before.empty() ? unsetenv("FACEGEN_KERNELS") : setenv("FACEGEN_KERNELS", before.c_str(), 1);
+  int on_stack = 0;
+  check(!free_pinned(&on_stack), "free_pinned leaves other memory alone");
+  if (small) return;
+
+  std::size_t free = 0, total = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  {
+    const std::size_t left = std::size_t(40) << 20;
+    const DeviceMemory hog(free - left);
+    expect_failure("a full GPU", {"GPU 0", "out of memory", "MiB needed", "free"}, [] { open_gpu(0); });
+  }
+  open_gpu(0);  // throws, should the failed one have kept anything
+  check(std::system((self + " --crash").c_str()) == 0, "a crashed GPU is reported well");
+}
+
+std::vector<float> read_shipped_network() {
+  std::vector<float> network;
+  if (std::FILE* file = std::fopen("network.bin", "rb")) {
+    network.resize(net::kNetworkFloats);
+    if (std::fread(network.data(), sizeof(float), network.size(), file) != network.size()) network.clear();
+    std::fclose(file);
+  }
+  return network;
+}
+
+int run(int argc, char** argv) {
+  bool small = false, crashes = false;
+  double tolerance = 1e-5;
+  for (int i = 1; i < argc; ++i) {
+    if (!std::strcmp(argv[i], "--small")) small = true;
+    if (!std::strcmp(argv[i], "--crash")) crashes = true;
+    if (!std::strcmp(argv[i], "--tolerance") && i + 1 < argc) tolerance = std::atof(argv[++i]);
+  }
+  std::string why_not;
+  if (count_gpus(&why_not) == 0) {
+    std::printf("SKIPPED: no GPU here to test: %s\n", why_not.c_str());
+    return 0;
+  }
+  const std::unique_ptr<Device> device = open_gpu(0);
+  device->attach();
+  if (crashes) return crash(*device);
+  std::printf("%s, %s, %d faces a chunk\n", gpu_about(), device->name().c_str(), device->chunk_faces());
+
+  const std::vector<float> sane = random_network(11, Statistics::kSane), hard = random_network(12, Statistics::kHard);
+  const std::vector<int> layer_counts = small ? std::vector<int>{6} : std::vector<int>{1, 6, 129, 263};
+  for (int layer = 0; layer < net::kLayers; ++layer) {
+    for (const int n : layer_counts) test_layer(layer, n, sane, 1e-5);
+  }
+  const std::vector<int> counts = small ? std::vector<int>{0, 1, 6} : std::vector<int>{0, 1, 7, 129, 1000};
+  test_network(*device, "sane", sane, counts, tolerance);
+  test_network(*device, "hard", hard, counts, tolerance);
+  const std::vector<float> shipped = read_shipped_network();
+  if (!shipped.empty()) test_network(*device, "own", shipped, counts, tolerance);
+  test_same_bytes(*device, sane, small ? 10 : 600);
+  test_reload(*device, sane, hard);
+  test_failures(argv[0], small);
+  return failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int status = 1;
+  try {
+    status = run(argc, argv);
+  } catch (const Failure& failure) {
+    check(false, failure.what());
+  }
+  std::printf("%d passed, %d failed\n", passed, failed);
+  return status;
+}
