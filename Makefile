@@ -74,7 +74,7 @@ CONFIG := $(CXX)$(if $(HAVE_CUDA),-cuda$(subst $(space),-,$(ARCHS)))$(if $(HAVE_
 BUILD := build/$(subst /,_,$(CONFIG))
 
 IO_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard io/*.cpp))
-DRIVER_OBJECTS := $(IO_OBJECTS) $(addprefix $(BUILD)/,main.o runtime/options.o runtime/progress.o runtime/hooks.o)
+DRIVER_OBJECTS := $(IO_OBJECTS) $(addprefix $(BUILD)/,main.o runtime/options.o runtime/profile.o runtime/progress.o runtime/hooks.o)
 CPU_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard cpu/*.cpp))
 GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu)),$(BUILD)/kernels/no_gpu.o)
 RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o)
@@ -111,7 +111,7 @@ RANKS := $(BUILD)/runtime/$(if $(HAVE_MPI),ranks_mpi,ranks).o
 
 # ---- Programs -----------------------------------------------------------------------------------------------------------
 
-.PHONY: all seq parallel custom run answers test test-gpu bench install uninstall clean help found format
+.PHONY: all seq parallel custom run answers test install uninstall deb clean help found format
 
 all: found seq parallel compare_result
 
@@ -166,7 +166,7 @@ answers: facegen_seq
 
 PYTHON ?= $(or $(shell for p in python3 /usr/bin/python3; do $$p -c 'import numpy, pytest' 2> /dev/null && echo $$p && break; done),python3)
 TEST_PROGRAMS := $(patsubst tests/%.cpp,$(BUILD)/tests/%,$(wildcard tests/test_*.cpp))
-TEST_OBJECTS := $(IO_OBJECTS) $(CPU_OBJECTS) $(RUN_OBJECTS) $(GPU_OBJECTS) $(BUILD)/runtime/options.o
+TEST_OBJECTS := $(IO_OBJECTS) $(CPU_OBJECTS) $(RUN_OBJECTS) $(GPU_OBJECTS) $(BUILD)/runtime/options.o $(BUILD)/runtime/profile.o
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)
 	@mkdir -p $(@D)
@@ -178,13 +178,33 @@ test: all $(TEST_PROGRAMS)
 # ---- Installing -----------------------------------------------------------------------------------------------------------
 
 PROGRAMS := facegen_seq facegen_parallel compare_result
+VERSION := $(shell sed -n 's/.*kVersion = "\(.*\)";/\1/p' runtime/options.h)
+BIN = $(DESTDIR)$(PREFIX)/bin
+MAN = $(DESTDIR)$(PREFIX)/share/man/man1
+COMPLETIONS = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+SHARE = $(DESTDIR)$(PREFIX)/share/facegen
+DOC = $(DESTDIR)$(PREFIX)/share/doc/facegen
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+# Manual pages from what --help prints.
+MAN_PAGES := $(PROGRAMS:%=$(BUILD)/man/%.1)
+$(BUILD)/man/%.1: $(BUILD)/bin/% scripts/man_page.sh
+	@mkdir -p $(@D)
+	scripts/man_page.sh $< $(VERSION) > $@
+
+install: all $(MAN_PAGES)
+	install -d $(BIN) $(MAN) $(COMPLETIONS) $(SHARE) $(DOC)
+	install -m 755 $(PROGRAMS) $(BIN)
+	install -m 644 $(MAN_PAGES) $(MAN)
+	for p in $(PROGRAMS); do install -m 644 scripts/completion.bash $(COMPLETIONS)/$$p; done
+	install -m 644 network.bin inputs/input1.txt inputs/input2.txt $(SHARE)
+	install -m 644 README.md LICENSE $(DOC)
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS))
+	rm -f $(PROGRAMS:%=$(BIN)/%) $(PROGRAMS:%=$(MAN)/%.1) $(PROGRAMS:%=$(COMPLETIONS)/%)
+	rm -rf $(SHARE) $(DOC)
+
+deb: all
+	scripts/make_deb.sh $(VERSION)
 
 clean:
 	rm -rf build $(PROGRAMS) facegen_custom
@@ -200,6 +220,7 @@ help:
 	@echo 'make answers        answers/ for all shipped inputs, by facegen_seq'
 	@echo 'make test           every test that needs no GPU'
 	@echo 'make install | uninstall   PREFIX=/usr/local DESTDIR='
+	@echo 'make deb            a Debian package of what install installs'
 	@echo 'Switches: CUDA=0 MPI=0 OPENMP=0 leave a part out; CUARCH=90a (or 80,90a) GPU architectures;'
 	@echo '          DEBUG=1; SANITIZE=address,undefined; CXX=clang++'
 

@@ -24,6 +24,7 @@
 #include "runtime/device.h"
 #include "runtime/device_run.h"
 #include "runtime/failure.h"
+#include "runtime/profile.h"
 #include "runtime/ranks.h"
 
 namespace {
@@ -209,6 +210,16 @@ void free_host(float* memory) {
 constexpr int kPatience = 1000;  // us between two looks at the devices of a rank that has nothing else to do,
 constexpr int kHaste = 50;       // and of one that has data under way to or from other ranks
 
+constexpr std::int64_t kFaceBytes = net::kFaceFloats * sizeof(float);
+
+// network (net::kNetworkFloats), complete on rank 0, to every rank.
+void share_network(float* network) {
+  if (rank_count() == 1) return;
+  const ProfileTimer timer;
+  broadcast(network, net::kNetworkFloats);
+  profile_add("broadcast network", "", timer.seconds(), net::kNetworkBytes, 0);
+}
+
 // Rank 0: network, inputs and outputs are complete. new_network: the others do not have it yet.
 void run_root(const std::vector<Share>& shares, float* network, bool new_network, const float* inputs, float* outputs) {
   const std::vector<Share> chunks = plan_of(0, shares[0]);
@@ -216,7 +227,8 @@ void run_root(const std::vector<Share>& shares, float* network, bool new_network
   DeviceRun devices(g_devices, new_network ? network : nullptr, chunks, inputs, shares[0].first, results);
 
   // Its own devices are at work by now. Give the others what they need, and hold the results' places open.
-  if (new_network) broadcast(network, net::kNetworkFloats);
+  if (new_network) share_network(network);
+  const ProfileTimer timer;
   std::int64_t received = 0;
   Transfers transfers;
   for (int r = 1; r < rank_count(); ++r) {
@@ -234,6 +246,7 @@ void run_root(const std::vector<Share>& shares, float* network, bool new_network
     transfers.poll();
     if (g_options.progress) g_options.progress(int(results.faces_done() + received));
   }
+  if (rank_count() > 1) profile_add("gather", "", timer.seconds(), received * kFaceBytes, received);
 }
 
 // Every other rank: gets its share of the noise, computes it, sends it chunk by chunk.
@@ -242,12 +255,14 @@ void run_other(const std::vector<Share>& shares, bool new_network) {
   const std::vector<Share> chunks = plan_of(rank(), share);
   if (new_network) {
     g_network.resize(net::kNetworkFloats);
-    broadcast(g_network.data(), g_network.size());
+    share_network(g_network.data());
   }
+  const ProfileTimer timer;
   std::vector<float> noise(std::size_t(share.faces) * net::kNoise);  // (faces, 100)
   Transfers transfers;
   transfers.receive(0, 0, noise.data(), noise.size());
   transfers.wait_all();
+  profile_add("receive noise", "", timer.seconds(), std::int64_t(noise.size() * sizeof(float)), share.faces);
 
   SendBuffers buffers(chunks, g_send_buffers);
   DeviceRun devices(g_devices, new_network ? g_network.data() : nullptr, chunks, noise.data(), share.first, buffers);

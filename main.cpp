@@ -6,11 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <future>
 #include <memory>
 #include <new>
@@ -18,21 +18,28 @@
 #include <vector>
 
 #include "facegen.h"
+#include "io/output_file.h"
 #include "io/readers.h"
 #include "io/writers.h"
 #include "network.h"
 #include "runtime/failure.h"
 #include "runtime/options.h"
+#include "runtime/profile.h"
 #include "runtime/progress.h"
 #include "runtime/ranks.h"
 
 namespace {
 
-constexpr const char* kVersion = "1.0.0";
 constexpr std::int64_t kNoMoreBatches = -1, kGiveUp = -2;  // said by rank 0 in place of a batch's number of faces
+constexpr std::int64_t kFaceBytes = net::kFaceFloats * sizeof(float);
+constexpr std::int64_t kNoiseBytes = net::kNoise * sizeof(float);
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+// Does one stage of the host's work and remembers how long it took, for how many faces and bytes.
+template <typename Work>
+void stage(const char* name, std::int64_t faces, std::int64_t bytes, Work work) {
+  const ProfileTimer timer;
+  work();
+  profile_add(name, "", timer.seconds(), bytes, faces);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -74,9 +81,8 @@ std::int64_t batch_faces(std::int64_t faces, std::int64_t wanted) {
   }
   if (wanted > 0) return std::min(faces, wanted);
   constexpr std::int64_t kMost = std::int64_t(3500) << 20;  // bytes
-  constexpr std::int64_t kFaceBytes = (net::kFaceFloats + net::kNoise) * sizeof(float);
   const std::int64_t free = std::int64_t(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-  const std::int64_t fit = std::max<std::int64_t>(1, std::min(kMost, free / 2) / kFaceBytes);
+  const std::int64_t fit = std::max<std::int64_t>(1, std::min(kMost, free / 2) / (kFaceBytes + kNoiseBytes));
   return faces <= fit ? faces : std::max<std::int64_t>(1, fit / 2);
 }
 
@@ -143,33 +149,49 @@ void warn_of_surplus(const Options& options, const Files& files) {
                options.program.c_str(), options.noise.c_str(), static_cast<long long>(files.noise->faces()));
 }
 
+// The next n faces' noise -> noise (n, 100).
+void read_noise(Files& files, std::int64_t n, float* noise) {
+  stage("read noise", n, 0, [&] { files.noise->read(n, noise); });
+}
+
+// Writes n faces (n, 64, 64, 3) in the background; none: that output was not asked for.
+std::future<void> write_faces(const char* name, FaceWriter* writer, bool none, std::int64_t n, const float* faces) {
+  return std::async(std::launch::async, [=] {
+    if (!none) stage(name, n, n * kFaceBytes, [&] { writer->write(n, faces); });
+  });
+}
+
 Batches open_files(const Options& options, Lines& lines, Files& files) {
   const int threads = options.threads > 0 ? options.threads : usable_cpus();
   lines.begin("Reading '" + options.network + "'");
-  files.network = read_network(options.network);
+  stage("read network", 0, net::kNetworkBytes, [&] { files.network = read_network(options.network); });
   lines.end();
 
   lines.begin("Reading '" + options.noise + "'");
-  files.noise = NoiseReader::open(options.noise, threads);
+  stage("read noise", 0, 0, [&] { files.noise = NoiseReader::open(options.noise, threads); });
   const std::int64_t faces = files.noise->faces();
   files.data = FaceWriter::open_data(options.data, faces, threads);
   files.image = FaceWriter::open_image(options.image, faces, threads);
   const Batches batches = {faces, batch_faces(faces, options.batch)};
   files.first_noise.resize(std::size_t(batches.size(0)) * net::kNoise);
-  files.noise->read(batches.size(0), files.first_noise.data());
+  read_noise(files, batches.size(0), files.first_noise.data());
   lines.end();
   if (batches.count() == 1) warn_of_surplus(options, files);
   return batches;
 }
 
-// Computes and writes every batch; prints the lines from "Initializing" to the last "Writing".
-void compute(const Options& options, const Batches& batches, Lines& lines, Files& files) {
+// Computes and writes every batch; prints the lines from "Initializing" to the last "Writing". Returns the elapsed
+// time.
+double compute(const Options& options, const Batches& batches, Lines& lines, Files& files) {
+  const bool no_data = options.data == "none", no_image = options.image == "none";
+
   lines.begin("Initializing");
-  facegen_init();
+  stage("initialize", 0, 0, facegen_init);
+  const HostArray network(net::kNetworkFloats);
+  std::copy(files.network.begin(), files.network.end(), network.data());
   std::unique_ptr<Batch> batch[2];
   for (int i = 0; i < std::min<std::int64_t>(2, batches.count()); ++i) batch[i] = std::make_unique<Batch>(batches.most);
   std::copy(files.first_noise.begin(), files.first_noise.end(), batch[0]->noise.data());
-  files.first_noise = {};
   lines.end();
 
   lines.begin("Calculating");
@@ -180,23 +202,22 @@ void compute(const Options& options, const Batches& batches, Lines& lines, Files
     const std::int64_t n = batches.size(k);
     Batch& now = *batch[k % 2];
     if (k + 1 < batches.count()) {
-      float* noise = batch[(k + 1) % 2]->noise.data();
-      next_read = std::async(std::launch::async, [&, noise, k] { files.noise->read(batches.size(k + 1), noise); });
+      next_read = std::async(std::launch::async, read_noise, std::ref(files), batches.size(k + 1),
+                             batch[(k + 1) % 2]->noise.data());
     }
 
     broadcast(n);
-    const auto start = std::chrono::steady_clock::now();
-    facegen(int(n), k == 0 ? files.network.data() : nullptr, now.noise.data(), now.faces.data());
-    elapsed += seconds_since(start);
+    const ProfileTimer timer;
+    facegen(int(n), k == 0 ? network.data() : nullptr, now.noise.data(), now.faces.data());
+    elapsed += timer.seconds();
     progress_batch_done(n);
 
     if (k > 0) {
       data_written.get();
       image_written.get();
     }
-    const float* faces = now.faces.data();
-    data_written = std::async(std::launch::async, [&, n, faces] { files.data->write(n, faces); });
-    image_written = std::async(std::launch::async, [&, n, faces] { files.image->write(n, faces); });
+    data_written = write_faces("write data", files.data.get(), no_data, n, now.faces.data());
+    image_written = write_faces("write picture", files.image.get(), no_image, n, now.faces.data());
     if (next_read.valid()) next_read.get();
   }
   broadcast(kNoMoreBatches);
@@ -205,21 +226,46 @@ void compute(const Options& options, const Batches& batches, Lines& lines, Files
   lines.elapsed(elapsed);
   if (batches.count() > 1) warn_of_surplus(options, files);
 
-  lines.begin("Writing '" + options.data + "'", options.data != "none");
+  lines.begin("Writing '" + options.data + "'", !no_data);
   data_written.get();
   files.data->finish();
   lines.end();
-  lines.begin("Writing '" + options.image + "'", options.image != "none");
+  lines.begin("Writing '" + options.image + "'", !no_image);
   image_written.get();
   files.image->finish();
   lines.end();
+  return elapsed;
+}
+
+// Every rank sends its rows of the profile to rank 0, which prints and writes what was asked for.
+void report_profile(const Options& options, std::int64_t faces, double elapsed, double whole_run) {
+  const std::vector<std::string> texts = gather(profile_rows_as_text());
+  if (!is_root()) return;
+
+  std::vector<ProfileRow> rows;
+  for (std::size_t r = 0; r < texts.size(); ++r) {
+    for (ProfileRow& row : profile_rows_from_text(texts[r])) {
+      row.rank = int(r);
+      rows.push_back(row);
+    }
+  }
+  const ProfileSummary summary = {options.program, kVersion, facegen_about(), rank_count(), faces, elapsed, whole_run};
+  if (options.profile) std::fputs(profile_table(summary, rows).c_str(), stderr);
+  if (!options.json.empty()) {
+    const std::string json = profile_json(summary, rows);
+    OutputFile file(options.json);
+    file.append(json.data(), json.size());
+    file.finish();
+  }
 }
 
 void run_root(const Options& options) {
+  const ProfileTimer whole_run;
   Lines lines(options);
+  Batches batches = {};
+  double elapsed = 0;
   {
     Files files;
-    Batches batches = {};
     try {
       batches = open_files(options, lines, files);
     } catch (...) {
@@ -228,10 +274,11 @@ void run_root(const Options& options) {
       throw;
     }
     broadcast(batches.most);
-    compute(options, batches, lines, files);
+    elapsed = compute(options, batches, lines, files);
   }
   lines.begin("Finalizing");
   facegen_fin();
+  report_profile(options, batches.faces, elapsed, whole_run.seconds());
   ranks_finish();
   lines.end();
 }
@@ -240,7 +287,7 @@ void run_root(const Options& options) {
 // The other ranks
 // ---------------------------------------------------------------------------------------------------------------------
 
-void run_other() {
+void run_other(const Options& options) {
   const std::int64_t most = broadcast(0);
   if (most != kGiveUp) {
     facegen_init();
@@ -253,6 +300,7 @@ void run_other() {
       }
     }
     facegen_fin();
+    report_profile(options, 0, 0, 0);
   }
   ranks_finish();
 }
@@ -305,7 +353,7 @@ int main(int argc, char** argv) {
     if (is_root()) {
       run_root(options);
     } else {
-      run_other();
+      run_other(options);
     }
     return kDone;
   } catch (const Failure& failure) {

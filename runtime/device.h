@@ -20,11 +20,14 @@ class Device {
   virtual int chunk_faces() const = 0;   // most faces in one chunk, and the size that it likes best
   virtual int slots() const = 0;
 
+  // Floating-point operations a second that the arithmetic it uses could reach, for the profile; 0: unknown.
+  virtual double peak_flops() { return 0; }
+
   // Makes the calling thread the one that drives this device. Called first in that thread.
   virtual void attach() {}
 
-  // Takes a network in, network: net::kNetworkFloats floats in host memory, untouched by others until the first finish()
-  // that follows returns (it may still be on its way to the device). No chunk is under way.
+  // Takes a network in, network: net::kNetworkFloats floats in host memory, untouched by others until the first
+  // finish() that follows returns (it may still be on its way to the device). No chunk is under way.
   virtual void load_network(const float* network) = 0;
 
   // noise (n, 100) -> faces (n, 64, 64, 3), both in host memory and untouched by others until finish(slot) returns.
@@ -48,9 +51,8 @@ std::int64_t gpu_id(int ordinal);
 // The GPU with that ordinal. Throws Failure where this build has no code for it, its memory is short, ...
 std::unique_ptr<Device> open_gpu(int ordinal);
 
-// Page-locked host memory, which a GPU reads and writes at full PCIe speed; nullptr where there is none, or where no GPU
-// has been opened.
-// free_pinned returns false where the memory did not come from alloc_pinned.
+// Page-locked host memory, which a GPU reads and writes at full PCIe speed; nullptr where there is none, or where no
+// GPU has been opened. free_pinned returns false where the memory did not come from alloc_pinned.
 void* alloc_pinned(std::size_t bytes);
 bool free_pinned(void* memory);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "network.h"
+#include "runtime/profile.h"
 
 DeviceRun::DeviceRun(Devices& devices, const float* network, std::vector<Share> chunks, const float* noise,
                      std::int64_t first_face, Sink& sink)
@@ -43,12 +44,19 @@ bool DeviceRun::take(std::size_t* i) {
 void DeviceRun::drive(Device& device) {
   try {
     device.attach();
-    if (network_) device.load_network(network_);
+    if (network_) {
+      const ProfileTimer timer;
+      device.load_network(network_);
+      profile_add("load network", device.name(), timer.seconds(), net::kNetworkBytes, 0);
+    }
+    const ProfileTimer timer;
+    std::int64_t faces_done = 0;
 
     std::deque<std::pair<int, std::size_t>> under_way;  // slot, chunk
     const auto finish_oldest = [&] {
       const auto [slot, i] = under_way.front();
       device.finish(slot);
+      faces_done += chunks_[i].faces;
       under_way.pop_front();
       sink_.ready(i);
     };
@@ -63,6 +71,8 @@ void DeviceRun::drive(Device& device) {
       under_way.emplace_back(slot, i);
     }
     while (!under_way.empty()) finish_oldest();
+    profile_add("compute", device.name(), timer.seconds(), faces_done * net::kFaceFloats * std::int64_t(sizeof(float)),
+                faces_done, device.peak_flops());
   } catch (...) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!error_) error_ = std::current_exception();

@@ -41,12 +41,15 @@ std::string parse_devices(const std::string& list) {
 }  // namespace
 
 Options parse_options(int argc, char** argv) {
+  enum { kProfile = 256, kJson };  // options without a letter
   static const option kLong[] = {
       {"help", no_argument, nullptr, 'h'},
       {"version", no_argument, nullptr, 'V'},
       {"devices", required_argument, nullptr, 'd'},
       {"threads", required_argument, nullptr, 't'},
       {"batch", required_argument, nullptr, 'b'},
+      {"profile", no_argument, nullptr, kProfile},
+      {"json", required_argument, nullptr, kJson},
       {"quiet", no_argument, nullptr, 'q'},
       {nullptr, 0, nullptr, 0},
   };
@@ -72,6 +75,12 @@ Options parse_options(int argc, char** argv) {
         break;
       case 'b':
         options.batch = parse_count("--batch", optarg, 1 << 30);
+        break;
+      case kProfile:
+        options.profile = true;
+        break;
+      case kJson:
+        options.json = optarg;
         break;
       case 'q':
         options.quiet = true;
@@ -109,6 +118,9 @@ Reads noise vectors and a trained generator network and writes 64x64 RGB faces, 
   -d, --devices LIST  all (default: every visible GPU, else the CPU), none (the CPU), or ordinals such as 0,2
   -t, --threads N     CPU threads a rank (default: what the scheduler or OpenMP grants)
   -b, --batch N       faces read, computed and written at a time (default: as many as fit into bounded memory)
+      --profile       a table on standard error after the run: every stage, rank and device, its time, bytes,
+                      faces/s, and its share of the device's arithmetic peak where that is known
+      --json FILE     the same, for scripts
   -q, --quiet         no progress line; the course's lines on standard output stay
   -h, --help          this text
   -V, --version       version, and what was built in

@@ -5,12 +5,16 @@
 #include <cstdint>
 #include <string>
 
+constexpr const char* kVersion = "1.0.0";
+
 struct Options {
   std::string program;  // as it was called, without folders
   std::string network, noise, data, image;
   std::string devices;     // empty: not given
   int threads = 0;         // 0: not given
   std::int64_t batch = 0;  // 0: not given
+  bool profile = false;
+  std::string json;  // file; empty: not given
   bool quiet = false;
   bool help = false, version = false;
 };

@@ -141,6 +141,21 @@ std::vector<std::int64_t> all_gather(std::int64_t value) {
   return values;
 }
 
+std::vector<std::string> gather(const std::string& text) {
+  const std::vector<std::int64_t> sizes = all_gather(std::int64_t(text.size()));
+  std::vector<std::string> texts;
+  if (!is_root()) {
+    MPI_CHECK(MPI_Send(text.data(), int(text.size()), MPI_CHAR, 0, 0, MPI_COMM_WORLD));
+    return texts;
+  }
+  texts.push_back(text);
+  for (int from = 1; from < g_count; ++from) {
+    texts.emplace_back(std::size_t(sizes[from]), '\0');
+    MPI_CHECK(MPI_Recv(texts.back().data(), int(sizes[from]), MPI_CHAR, from, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE));
+  }
+  return texts;
+}
+
 namespace ranks_detail {
 struct Requests {
   std::vector<MPI_Request> request;
@@ -228,6 +243,7 @@ std::string mpi_library() { return ""; }
 std::int64_t broadcast(std::int64_t value) { return value; }
 void broadcast(float*, std::size_t) {}
 std::vector<std::int64_t> all_gather(std::int64_t value) { return {value}; }
+std::vector<std::string> gather(const std::string& text) { return {text}; }
 
 // In a job of one rank nothing is ever under way.
 Transfers::Transfers() : requests_(nullptr) {}

@@ -47,6 +47,7 @@ std::string mpi_library();
 std::int64_t broadcast(std::int64_t value);                // root's value
 void broadcast(float* data, std::size_t count);            // root's data (count) -> everybody's; any count
 std::vector<std::int64_t> all_gather(std::int64_t value);  // everybody's value, by rank
+std::vector<std::string> gather(const std::string& text);  // on root: everybody's text, by rank; elsewhere nothing
 
 // ---- Between two ranks, under way while others compute
 

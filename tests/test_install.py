@@ -1,0 +1,42 @@
+"""What comes with an installation: manual pages, bash completion, the Debian package."""
+import re
+import shutil
+
+import pytest
+from conftest import run
+
+PROGRAMS = ["facegen_seq", "facegen_parallel", "compare_result"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_manual_page_says_what_help_says(program):
+    page = run("scripts/man_page.sh", f"./{program}", "1.2.3").stdout.decode()
+    text = run(f"./{program}", "--help").stdout.decode()
+    assert page.startswith(f".TH {program.upper()} 1") and '"facegen 1.2.3"' in page
+    plain = page.replace("\\-", "-").replace("\\&", "").replace("\\e", "\\")
+    for word in text.replace("Usage:", "").replace("Example:", "").replace("Exit status:", "").split():
+        assert word in plain, word
+    known = {".TH", ".SH", ".B", ".PP", ".TP"}
+    assert {line.split()[0] for line in page.splitlines() if line.startswith(".")} <= known
+    if shutil.which("man"):
+        shown = run("man", "-l", "--warnings", "-", input=page.encode())
+        assert shown.returncode == 0 and shown.stderr == b"", shown.stderr
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_completion_offers_every_option(program):
+    text = run(f"./{program}", "--help").stdout.decode()
+    options = sorted(set(re.findall(r"^ +(?:-., )?(--[a-z]+)", text, re.M)))
+    assert options
+    script = f"""source scripts/completion.bash
+        COMP_WORDS=(./{program} --) COMP_CWORD=1; _facegen; printf '%s\\n' "${{COMPREPLY[@]}}" """
+    assert sorted(run("bash", "-c", script).stdout.decode().split()) == options
+
+
+def test_completion_of_values_and_files():
+    script = """source scripts/completion.bash
+        COMP_WORDS=(./facegen_parallel --devices n) COMP_CWORD=2; _facegen; echo "${COMPREPLY[@]}"
+        COMP_WORDS=(./facegen_parallel netw) COMP_CWORD=1; _facegen; echo "${COMPREPLY[@]}" """
+    devices, files = run("bash", "-c", script).stdout.decode().splitlines()
+    assert devices == "none"
+    assert "network.bin" in files.split()
