@@ -12,6 +12,7 @@ CUARCH ?=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.SECONDARY:
 
 comma := ,
 empty :=
@@ -111,7 +112,7 @@ RANKS := $(BUILD)/runtime/$(if $(HAVE_MPI),ranks_mpi,ranks).o
 
 # ---- Programs -----------------------------------------------------------------------------------------------------------
 
-.PHONY: all seq parallel custom run answers test install uninstall deb clean help found format
+.PHONY: all seq parallel custom run answers test bench install uninstall deb clean help found format
 
 all: found seq parallel compare_result
 
@@ -175,6 +176,23 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)
 test: all $(TEST_PROGRAMS)
 	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" $(PYTHON) -m pytest -q tests
 
+# ---- Measuring ------------------------------------------------------------------------------------------------------------
+
+BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
+BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(IO_OBJECTS) $(BUILD)/runtime/profile.o $(BUILD)/runtime/hooks.o $(RANKS)
+
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BENCH_OBJECTS)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) -o $@
+
+# Text, CPU and whole runs on this machine; raw figures under build/measurements, for report/measurements to keep.
+bench: all $(BENCHES)
+	@mkdir -p build/measurements
+	$(BUILD)/bench/bench_io --json build/measurements/cpu-text.json
+	$(BUILD)/bench/bench_cpu --json build/measurements/cpu-layers.json
+	$(PYTHON) bench/whole_run.py $(BUILD)/bench/course_like_driver --json build/measurements/cpu-whole-run.json \
+	  --plot build/measurements/cpu-whole-run.png
+
 # ---- Installing -----------------------------------------------------------------------------------------------------------
 
 PROGRAMS := facegen_seq facegen_parallel compare_result
@@ -219,6 +237,7 @@ help:
 	@echo 'make run            the main job, checked against its answer'
 	@echo 'make answers        answers/ for all shipped inputs, by facegen_seq'
 	@echo 'make test           every test that needs no GPU'
+	@echo 'make bench          how fast, here: text, layers, whole runs beside a driver like the course'"'"'s'
 	@echo 'make install | uninstall   PREFIX=/usr/local DESTDIR='
 	@echo 'make deb            a Debian package of what install installs'
 	@echo 'Switches: CUDA=0 MPI=0 OPENMP=0 leave a part out; CUARCH=90a (or 80,90a) GPU architectures;'

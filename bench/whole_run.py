@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Whole runs, from start to exit: facegen_parallel against the same computation behind a course-like driver.
+
+For each N: the median wall time of a few runs, the parts of ours (from its --json), and the most memory that either
+held. Prints a table; writes JSON and, where matplotlib is found, a plot.
+
+Run by `make bench`. Needs nothing but the built programs; numpy for N beyond the shipped inputs.
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def measure(command):
+    """Runs a command; returns (wall seconds, peak resident MiB)."""
+    start = time.monotonic()
+    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE)
+    errors = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"whole_run.py: {command[0]} failed: {errors.decode()}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def write_noise(path, n):
+    """n faces' noise in the course's form."""
+    noise = np.random.default_rng(n).uniform(-1, 1, (n, 100))
+    with open(path, "w") as file:
+        file.write(f"{n}\n")
+        np.savetxt(file, noise, fmt="%f")
+
+
+def processor():
+    for line in open("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def compare(n, driver, folder, runs, arguments):
+    """One row of the table: n faces through both drivers, turn by turn."""
+    noise = folder / "noise.txt"
+    write_noise(noise, n)
+    ours, theirs, parts = [], [], []
+    for _ in range(runs):
+        ours.append(measure(["./facegen_parallel", *arguments, "--json", folder / "profile.json", "network.bin", noise,
+                             folder / "ours.txt", folder / "ours.bmp"]))
+        parts.append(json.loads((folder / "profile.json").read_text()))
+        theirs.append(measure([driver, "network.bin", noise, folder / "theirs.txt", folder / "theirs.bmp"]))
+    if subprocess.run(["./compare_result", folder / "ours.txt", folder / "theirs.txt"], cwd=ROOT,
+                      stdout=subprocess.DEVNULL).returncode != 0:
+        raise SystemExit(f"whole_run.py: the two drivers' results differ for {n} faces")
+    middle = sorted(parts, key=lambda part: part["whole_run_s"])[len(parts) // 2]
+    stages = {}
+    for row in middle["stages"]:
+        if row["rank"] == 0:
+            stages[row["stage"]] = stages.get(row["stage"], 0) + row["seconds"]
+    return {"program": "facegen_parallel", "faces": n, "seconds": statistics.median(s for s, _ in ours),
+            "faces_per_s": n / statistics.median(s for s, _ in ours), "elapsed_s": middle["seconds"],
+            "peak_mib": max(m for _, m in ours), "stages_s": stages,
+            "peer": {"program": "course_like_driver", "seconds": statistics.median(s for s, _ in theirs),
+                     "peak_mib": max(m for _, m in theirs)}}
+
+
+def memory_over_n(folder, sizes, arguments):
+    """Peak resident MiB of whole runs, numbers and picture written to files that are then thrown away."""
+    rows = []
+    for n in sizes:
+        noise = np.random.default_rng(n).uniform(-1, 1, (n, 100)).astype(np.float32)
+        np.save(folder / "noise.npy", noise)
+        seconds, peak = measure(["./facegen_parallel", *arguments, "network.bin", folder / "noise.npy", "/dev/null",
+                                 folder / "sheet.bmp"])
+        rows.append({"faces": n, "seconds": seconds, "peak_mib": peak})
+        (folder / "sheet.bmp").unlink()
+    return rows
+
+
+def plot(rows, path):
+    """Whole-run time over N with its parts, ours and the peer's."""
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    pyplot.rcParams.update({"font.size": 9, "svg.hashsalt": "facegen"})
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.0), constrained_layout=True)
+    n = [row["faces"] for row in rows]
+    colours = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]  # Okabe and Ito
+    axes.plot(n, [row["peer"]["seconds"] for row in rows], "o--", color="#000000", label="course-like driver, whole run")
+    axes.plot(n, [row["seconds"] for row in rows], "o-", color=colours[0], label="facegen_parallel, whole run")
+    for stage, colour in zip(("compute", "write data", "write picture", "read noise", "initialize"), colours[1:]):
+        axes.plot(n, [max(row["stages_s"].get(stage, 0), 1e-4) for row in rows], ".-", linewidth=0.8, color=colour,
+                  label=f"its stage: {stage}")
+    axes.set(xscale="log", yscale="log", xlabel="faces, N", ylabel="time, s")
+    axes.grid(True, which="major", linewidth=0.3)
+    axes.legend(fontsize=7)
+    figure.savefig(path, dpi=160)
+    return True
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("driver", help="the built course_like_driver")
+    parser.add_argument("--faces", type=int, nargs="+", default=[10, 100, 1000, 4096, 16384], metavar="N")
+    parser.add_argument("--memory", type=int, nargs="*", default=[], metavar="N", help="also the memory over these N")
+    parser.add_argument("--runs", type=int, default=3, help="of each program for each N (default 3)")
+    parser.add_argument("--json", type=pathlib.Path, help="write the figures here")
+    parser.add_argument("--plot", type=pathlib.Path, help="draw them here (.png)")
+    parser.add_argument("--note", default="", help="one line for the JSON: what else should be known of this run")
+    parser.add_argument("--scratch", default=None, help="folder for the output files (default: the system's)")
+    parser.add_argument("arguments", nargs="*", help="further options for facegen_parallel, after --")
+    arguments = parser.parse_args()
+
+    rows = []
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        folder = pathlib.Path(scratch)
+        print(f"{'N':>8} {'ours, s':>10} {'peer, s':>10} {'ratio':>7} {'elapsed, s':>11} {'ours, MiB':>10} {'peer, MiB':>10}")
+        for n in arguments.faces:
+            row = compare(n, arguments.driver, folder, arguments.runs, arguments.arguments)
+            rows.append(row)
+            print(f"{n:>8} {row['seconds']:>10.3f} {row['peer']['seconds']:>10.3f} "
+                  f"{row['peer']['seconds'] / row['seconds']:>7.2f} {row['elapsed_s']:>11.4f} {row['peak_mib']:>10.0f} "
+                  f"{row['peer']['peak_mib']:>10.0f}", flush=True)
+        memory = memory_over_n(folder, arguments.memory, arguments.arguments)
+    for row in memory:
+        print(f"{row['faces']:>8} faces: {row['seconds']:.1f} s, {row['peak_mib']:.0f} MiB")
+    if arguments.json:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True).stdout
+        arguments.json.write_text(json.dumps(
+            {"date": time.strftime("%Y-%m-%d"), "machine": processor(), "cores": len(os.sched_getaffinity(0)),
+             "commit": commit.decode().strip(), "what": "whole runs, wall time from start to exit, medians",
+             "note": arguments.note, "entries": rows, "memory": memory}, indent=1) + "\n")
+    if arguments.plot and not plot(rows, arguments.plot):
+        print("no matplotlib here: no plot")
+
+
+if __name__ == "__main__":
+    main()
