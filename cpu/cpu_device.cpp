@@ -1,8 +1,9 @@
 // All cores of a CPU as one device: noise -> proj -> tconv1 -> tconv2 -> tconv3 -> tconv4 -> faces.
 //
 // A chunk of faces is cut into tiles of a dozen faces. Layer by layer, the threads take pieces of it (a tile, a phase,
-// a panel of output channels, some rows) from one list, heavy pieces first, so that one face keeps all cores as busy as
-// a thousand do. Which thread computes a piece, and which faces share a tile, changes no bit of the result.
+// a panel of output channels, some rows) from one list: tile by tile, so that the caches are done with one tile before
+// the next comes, and a tile's heavy phases first. So one face keeps all cores as busy as a thousand do. Which thread
+// computes a piece, and which faces share a tile, changes no bit of the result.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -157,8 +158,8 @@ class Cpu : public Device {
   template <class TileOf>
   void proj(int tiles, const TileOf& tile) const {
     const int panels = net::kProj.out_H * net::kProj.out_W * net::kProj.K / kernels_.columns;
-    constexpr int kPanels = 8;  // a piece
-    parallel_for(threads_, tiles * panels / kPanels, [&](int item) {
+    constexpr int kPanels = 8;                                        // a piece
+    parallel_for(threads_, panels / kPanels * tiles, [&](int item) {  // (panels, tile)
       const int first = item / tiles * kPanels;
       for (int panel = first; panel < first + kPanels; ++panel) kernels_.proj(layer_[0], tile(item % tiles), panel);
     });
@@ -170,9 +171,9 @@ class Cpu : public Device {
     const int panels = l.K / kernels_.columns;
     const int groups = groups_of(l.H, 4 * panels * tiles, 8);
     const int rows = l.H / groups;
-    parallel_for(threads_, 4 * panels * tiles * groups, [&](int item) {  // (phase, panel, tile, group)
-      const int group = item % groups, t = item / groups % tiles;
-      const int panel = item / groups / tiles % panels, phase = kPhases[item / groups / tiles / panels];
+    parallel_for(threads_, tiles * 4 * panels * groups, [&](int item) {  // (tile, phase, panel, group)
+      const int group = item % groups, panel = item / groups % panels;
+      const int phase = kPhases[item / groups / panels % 4], t = item / groups / panels / 4;
       kernels_.tconv[layer](layer_[layer], tile(t), phase, panel, group * rows, (group + 1) * rows);
     });
   }

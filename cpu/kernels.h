@@ -5,10 +5,11 @@
 
 #include "network.h"
 
-// Feature maps of a tile are position-major and batch-inner: (H, W + 2, faces, K + 16). The extra column on either side
-// stands for the zeros beyond the border; 16 floats of padding a row keep rows in different cache sets.
+// Feature maps of a tile are position-major and batch-inner: (H, W + 2, faces, K + kPadding). The extra column on
+// either side stands for the zeros beyond the border; the padding keeps a tile's rows in different cache sets.
 constexpr int kMaps = 4;  // map[l] is the output of layer l; the last layer writes the faces
-constexpr int map_stride(int channels) { return channels + 16; }
+constexpr int kPadding = 16;
+constexpr int map_stride(int channels) { return channels + kPadding; }
 constexpr std::size_t map_floats(const net::Layer& l, int faces) {
   return std::size_t(l.out_H) * (l.out_W + 2) * faces * map_stride(l.K);
 }

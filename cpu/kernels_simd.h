@@ -13,6 +13,7 @@ typedef int IntVec __attribute__((vector_size(kLanes * 4)));
 typedef float UnalignedVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
 constexpr int kColumns = kVecs * kLanes;
+constexpr int kLine = 16;  // floats in a cache line
 
 inline Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
 inline Vec load_unaligned(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
@@ -21,12 +22,18 @@ inline void store_unaligned(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(
 
 // ---- The micro-tile: rows x columns of one matrix product
 
-// One tap's share of the product. a: rows of stride kStride, of which kDepth values count; w (kDepth, vectors *
-// kLanes). Every accumulator takes its products in the order of c, whatever the shape of the tile: results do not
-// depend on it.
+// One tap's share of the product. a: rows of stride kStride, of which kDepth values count; w (kDepth, kV * kLanes).
+// Every accumulator takes its products in the order of c, whatever the shape of the tile: results do not depend on it.
+//
+// The next block's rows lie right behind this block's. They are prefetched a cache line a step, as no hardware
+// prefetcher keeps up with 14 rows at a time: into L1 where two blocks leave room for the weights that stream through
+// it, else into L2. With many channels and short vectors the hardware has time enough, and a step none to spare.
 template <int kR, int kV, int kDepth, int kStride>
 inline __attribute__((always_inline)) void multiply(Vec (&sum)[kR][kV], const float* a, const float* w) {
+  constexpr bool kPrefetch = kStride == kDepth + kPadding && kDepth <= 16 * kLanes;
+  constexpr int kNear = kR * kDepth * int(sizeof(float)) <= 16 << 10 ? 3 : 2;  // L1 or L2, for the builtin
   for (int c = 0; c < kDepth; ++c) {
+    if constexpr (kPrefetch) __builtin_prefetch(a + kR * kStride + c * kLine, 0, kNear);
     Vec column[kV];
     for (int v = 0; v < kV; ++v) column[v] = load(w + (c * kV + v) * kLanes);
     _Pragma("GCC unroll 16") for (int r = 0; r < kR; ++r) {
