@@ -12,7 +12,8 @@ scripts/install_deps.sh build || echo "Going on with what is here."
 for tool in make g++; do
   command -v "$tool" > /dev/null || { echo "run.sh: no $tool here, and nothing can be built without it" >&2; exit 1; }
 done
-make -j "$(nproc)" --no-print-directory
+echo "Building..."
+make -s -j "$(nproc)"
 
 launch=()
 if command -v mpirun > /dev/null && command -v mpicxx > /dev/null; then

@@ -15,6 +15,7 @@ if ! echo '#include <gtest/gtest.h>' | g++ -std=c++17 -E -x c++ - -o /dev/null 2
   echo "test.sh: no GoogleTest here (libgtest-dev): the tests of single layers and formats are left out" >&2
   switches+=(TEST_PROGRAMS=)
 fi
-make -j "$(nproc)" --no-print-directory all
+echo "Building..."
+make -s -j "$(nproc)" all
 export PYTEST_ADDOPTS="${PYTEST_ADDOPTS:-} $*"
-exec make -j "$(nproc)" --no-print-directory test "${switches[@]}"
+exec make -s -j "$(nproc)" test "${switches[@]}"
