@@ -1,4 +1,5 @@
 """What SPEC 2, 3 and 5 say about the programs, line by line, and everything that can be wrong with their input."""
+import json
 import os
 import re
 import signal
@@ -435,3 +436,68 @@ def test_shipped_answers(tmp_path):
     assert done.returncode == 0
     status, lines = compare(tmp_path / "2.txt", "answers/answer2.txt")
     assert status == 0, lines
+
+
+# ---- Progress and profile
+
+
+def test_progress_only_on_a_terminal(noise, tmp_path):
+    """On a terminal one line that is rewritten and taken away; with --quiet, or elsewhere, nothing."""
+    np.save(tmp_path / "n.npy", noise(600))
+    command = f"./facegen_parallel -d none -b 100 {NETWORK} {tmp_path}/n.npy none none"
+    shown = run("script", "-qec", f"{command} > /dev/null", "/dev/null").stdout.decode()
+    assert re.search(r"\r\x1b\[K\d+ of 600 faces, \d+ faces/s, \d+ s left", shown), shown
+    assert shown.endswith("\r\x1b[K") and "\n" not in shown
+    assert run("script", "-qec", f"{command} -q > /dev/null", "/dev/null").stdout == b""
+    assert run(*command.split()).stderr == b""
+
+
+def test_profile_and_json(program, small, tmp_path):
+    done = generate(program, "--profile", "--json", tmp_path / "p.json", NETWORK, small, tmp_path / "o.txt", "none")
+    assert done.returncode == 0
+    table = done.stderr.decode()
+    for stage in ("read network", "read noise", "initialize", "write data", "faces/s", "of peak"):
+        assert stage in table
+    assert "write picture" not in table  # none was asked for
+    profile = json.loads((tmp_path / "p.json").read_text())
+    elapsed = float(re.search(rb"Elapsed time : ([\d.]+)", done.stdout).group(1))
+    assert profile["program"] == program[2:] and profile["faces"] == 2 and profile["ranks"] == 1
+    assert profile["seconds"] == elapsed and profile["whole_run_s"] > elapsed
+    stages = {row["stage"]: row for row in profile["stages"]}
+    assert stages["read network"]["bytes"] == NETWORK_BYTES
+    assert stages["write data"]["faces"] == 2
+    if program == "./facegen_parallel":
+        assert stages["compute"]["faces"] == 2 and "CPU" in stages["compute"]["device"]
+        assert 0 < stages["compute"]["seconds"] <= elapsed
+
+
+def test_json_that_cannot_be_written(program, small):
+    refused(generate(program, "--json", "/no/such/folder/p.json", NETWORK, small, "none", "none"), program, 3,
+            "/no/such/folder/p.json")
+
+
+# ---- Batches
+
+
+def test_memory_does_not_grow_with_n(noise, tmp_path):
+    """Ten times the faces, the same memory: 200,000 faces would need 10 GB at once. The unit only copies, so that the
+    driver is what is measured."""
+    (tmp_path / "unit.cpp").write_text("""
+        #include "facegen.h"
+        extern "C" int facegen_works_in_batches(void) { return 1; }
+        extern "C" void facegen_init() {}
+        extern "C" void facegen_fin() {}
+        extern "C" void facegen(int n, float*, float* in, float* out) {
+          for (long i = 0; i < n * 12288L; ++i) out[i] = in[i / 12288 * 100 + i % 100];
+        }""")
+    assert run("make", "custom", f"SRC={tmp_path / 'unit.cpp'}").returncode == 0
+    peaks = []
+    for n in (2000, 20000):
+        np.save(tmp_path / "n.npy", np.tile(noise(1000), (n // 1000, 1)))
+        process = subprocess.Popen([ROOT / "facegen_custom", "-b", "1000", NETWORK, tmp_path / "n.npy", "/dev/null", "none"],
+                                   cwd=ROOT, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+        assert status == 0
+        peaks.append(usage.ru_maxrss / 1024)
+    assert peaks[1] < peaks[0] + 64, peaks  # MiB
