@@ -10,37 +10,54 @@ namespace {
 
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef int IntVec __attribute__((vector_size(kLanes * 4)));
+typedef float AlignedVec __attribute__((vector_size(kLanes * 4), may_alias));
 typedef float UnalignedVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
 constexpr int kColumns = kVecs * kLanes;
 constexpr int kLine = 16;  // floats in a cache line
 
-inline Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
+inline Vec load(const float* p) { return *reinterpret_cast<const AlignedVec*>(p); }
 inline Vec load_unaligned(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
-inline void store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
+inline void store(float* p, Vec v) { *reinterpret_cast<AlignedVec*>(p) = v; }
 inline void store_unaligned(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 
 // ---- The micro-tile: rows x columns of one matrix product
 
-// One tap's share of the product. a: rows of stride kStride, of which kDepth values count; w (kDepth, kV * kLanes).
-// Every accumulator takes its products in the order of c, whatever the shape of the tile: results do not depend on it.
+// Adds a run of products to the sums of a block, or sets them where it is the first. a: kR rows of stride kStride, of
+// which kRun values count; w (kRun, kV * kLanes); sums (kR, kV * kLanes).
 //
-// The next block's rows lie right behind this block's. They are prefetched a cache line a step, as no hardware
-// prefetcher keeps up with 14 rows at a time: into L1 where two blocks leave room for the weights that stream through
-// it, else into L2. With many channels and short vectors the hardware has time enough, and a step none to spare.
-template <int kR, int kV, int kDepth, int kStride>
-inline __attribute__((always_inline)) void multiply(Vec (&sum)[kR][kV], const float* a, const float* w) {
-  constexpr bool kPrefetch = kStride == kDepth + kPadding && kDepth <= 16 * kLanes;
-  constexpr int kNear = kR * kDepth * int(sizeof(float)) <= 16 << 10 ? 3 : 2;  // L1 or L2, for the builtin
-  for (int c = 0; c < kDepth; ++c) {
-    if constexpr (kPrefetch) __builtin_prefetch(a + kR * kStride + c * kLine, 0, kNear);
+// The order of additions is that of c, whatever the shape of the block: results do not depend on it. Runs are short
+// (kLongestRun), as the rounding error of a sum grows with the number of additions in one chain: with one chain for all
+// 4,608 products of a tconv1 pixel the faces are four times as far off. Not inlined, or GCC keeps the sums in registers
+// that the accumulators need.
+//
+// next: the rows of the block after this one, which lie right behind this block's. They are prefetched a cache line a
+// step, as no hardware prefetcher keeps up with 14 rows at a time: into L1 where two blocks leave room for the weights
+// that stream through it, else into L2. With many channels and short vectors the hardware has time enough, and a step
+// none to spare.
+template <int kR, int kV, int kRun, int kStride>
+__attribute__((noinline)) void multiply(const float* a, const float* w, const float* next, float* sums, bool first) {
+  constexpr int kChannels = kStride - kPadding;
+  constexpr bool kPrefetch = kStride != net::kProj.C && kChannels <= 16 * kLanes;
+  constexpr int kNear = kR * kChannels * int(sizeof(float)) <= 16 << 10 ? 3 : 2;  // L1 or L2, for the builtin
+  Vec sum[kR][kV] = {};
+  for (int c = 0; c < kRun; ++c) {
+    if constexpr (kPrefetch) __builtin_prefetch(next + c * kLine, 0, kNear);
     Vec column[kV];
     for (int v = 0; v < kV; ++v) column[v] = load(w + (c * kV + v) * kLanes);
     _Pragma("GCC unroll 16") for (int r = 0; r < kR; ++r) {
       _Pragma("GCC unroll 4") for (int v = 0; v < kV; ++v) sum[r][v] += a[r * kStride + c] * column[v];
     }
   }
+  _Pragma("GCC unroll 16") for (int r = 0; r < kR; ++r) {
+    _Pragma("GCC unroll 4") for (int v = 0; v < kV; ++v) {
+      float* at = sums + (r * kV + v) * kLanes;
+      store(at, first ? sum[r][v] : load(at) + sum[r][v]);
+    }
+  }
 }
+
+constexpr int kLongestRun = 128;
 
 // Folded batch normalisation and ReLU.
 inline Vec activate(Vec sum, Vec scale, Vec shift) {
@@ -73,11 +90,17 @@ void block_of(const Tap* taps, int count, std::size_t row, const float* scale, c
   constexpr net::Layer l = net::kTable.layer[L];
   constexpr int kIn = L == 0 ? l.C : map_stride(l.C);
   constexpr int kOut = map_stride(l.K);
-  Vec sum[kR][kVecs] = {};
-  for (int t = 0; t < count; ++t) multiply<kR, kVecs, l.C, kIn>(sum, taps[t].a + row * kIn, taps[t].w);
-  _Pragma("GCC unroll 16") for (int r = 0; r < kR; ++r) {
-    for (int v = 0; v < kVecs; ++v) {
-      store(to.out + v * kLanes, activate(sum[r][v], load(scale + v * kLanes), load(shift + v * kLanes)));
+  constexpr int kRun = l.C < kLongestRun ? l.C : kLongestRun;
+  alignas(64) float sums[kR * kColumns];
+  for (int t = 0; t < count; ++t) {
+    const float* a = taps[t].a + row * kIn;
+    for (int c = 0; c < l.C; c += kRun) {
+      multiply<kR, kVecs, kRun, kIn>(a + c, taps[t].w + c * kColumns, a + kR * kIn + c * kLine, sums, t + c == 0);
+    }
+  }
+  for (int r = 0; r < kR; ++r) {
+    for (int v = 0; v < kColumns; v += kLanes) {
+      store(to.out + v, activate(load(sums + r * kColumns + v), load(scale + v), load(shift + v)));
     }
     to.out += kOut;
     if (--to.left == 0) {
@@ -192,13 +215,14 @@ void strip_block(int rows, const float* a, const float* w, float (*strip)[kStrip
   if constexpr (kR > 1) {
     if (rows < kR) return strip_block<kR - 1>(rows, a, w, strip, row, faces);
   }
-  Vec sum[kR][kStripVecs] = {};
-  multiply<kR, kStripVecs, net::kTconv4.C, map_stride(net::kTconv4.C)>(sum, a, w);
+  constexpr int kIn = map_stride(net::kTconv4.C);
+  alignas(64) float sums[kR * kStripLanes];
+  multiply<kR, kStripVecs, net::kTconv4.C, kIn>(a, w, a + kR * kIn, sums, true);
   int position = row / faces, face = row % faces;
   for (int r = 0; r < kR; ++r) {
     float* at = strip[face] + position * net::kStride * net::kFaceC;
-    for (int v = 0; v < kStripVecs; ++v) {
-      store_unaligned(at + v * kLanes, load_unaligned(at + v * kLanes) + sum[r][v]);
+    for (int v = 0; v < kStripLanes; v += kLanes) {
+      store_unaligned(at + v, load_unaligned(at + v) + load(sums + r * kStripLanes + v));
     }
     if (++face == faces) face = 0, ++position;
   }
