@@ -19,9 +19,12 @@ class Generator {
   virtual const char* name() const = 0;    // "simt", "mma", "hopper"
   virtual int chunk_faces() const = 0;     // chunk size that keeps the whole chip busy
   virtual double faces_per_s() const = 0;  // roughly, on this device
+  // Floating-point operations a second of the units that it computes on, by the data sheet; 0: unknown.
+  virtual double peak_flops() const { return 0; }
 
-  // Device memory that one chunk of up to n faces needs for its feature maps, in bytes. Chunks that are computed one
-  // after another on the same stream share it.
+  // Device memory that one chunk of up to n faces needs for its feature maps, in bytes: all that generate() writes
+  // besides faces, as another chunk may be under way at the same time, with another workspace. Where a chunk follows
+  // another on the same stream, both have the same workspace.
   virtual std::size_t workspace_bytes(int n) const = 0;
 
   // Folds, reorders and splits one layer's weights on the device; called for layer 0, 1, ... 4 as they arrive from the

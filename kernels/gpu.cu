@@ -3,10 +3,11 @@
 //
 //   upload_   network, layer by layer ............. pack_ follows, layer by layer
 //   in_       noise 0   noise 1   noise 2
-//   compute_            chunk 0   chunk 1   chunk 2
+//   lanes_              chunk 0   chunk 1   chunk 2
 //   out_                          faces 0   faces 1   faces 2
 //
-// Events carry the order from stream to stream; the host waits in finish() alone.
+// Events carry the order from stream to stream; the host waits in finish() alone. Chunks take turns in two lanes, each
+// with a stream and a workspace: while the last tiles of a layer run out, the other lane's chunk fills the GPU.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -87,8 +88,10 @@ void require_code(const cudaDeviceProp& device) {
 
 // ---- One GPU
 
-constexpr int kSlots = 3;                              // chunks: one copied in or waiting, one computed, one copied out
-constexpr std::size_t kAlign = 1024;                   // of every array in device memory, bytes
+constexpr int kSlots = 4;  // chunks: one copied out, one that waits for that, two computed
+constexpr int kLanes = 2;
+constexpr std::size_t kAlign = 1024;  // of every array in device memory, bytes
+constexpr int kWarmUpFaces = 128;
 constexpr int kSmallestChunk = 32;                     // faces; a GPU without the memory even for this is refused
 constexpr std::size_t kPiece = std::size_t(1) << 19;   // floats of the network copied at a time: 2 MiB
 constexpr std::size_t kSpare = std::size_t(64) << 20;  // device memory left to CUDA itself, bytes
@@ -111,12 +114,13 @@ struct Plan {
       : noise_bytes(aligned(std::size_t(n) * net::kNoise * sizeof(float))),
         faces_bytes(aligned(std::size_t(n) * net::kFaceFloats * sizeof(float))),
         workspace(aligned(net::kNetworkBytes)),
-        slots(workspace + aligned(generator.workspace_bytes(n))),
+        workspace_bytes(aligned(generator.workspace_bytes(n))),
+        slots(workspace + kLanes * workspace_bytes),
         bytes(slots + kSlots * (noise_bytes + faces_bytes)) {}
 
-  std::size_t noise_bytes, faces_bytes;  // of one slot
-  std::size_t workspace, slots;          // offsets; the network lies at 0
-  std::size_t bytes;                     // in all
+  std::size_t noise_bytes, faces_bytes;           // of one slot
+  std::size_t workspace, workspace_bytes, slots;  // offset and size of a lane's; offset. The network lies at 0
+  std::size_t bytes;                              // in all
 };
 
 class Gpu : public Device {
@@ -148,6 +152,7 @@ class Gpu : public Device {
   int speed() const override { return std::max(1, int(generator_->faces_per_s())); }
   int chunk_faces() const override { return chunk_faces_; }
   int slots() const override { return kSlots; }
+  double peak_flops() override { return generator_->peak_flops(); }
   void attach() override { CUDA_CHECK(cudaSetDevice(ordinal_)); }
 
   void load_network(const float* network) override {
@@ -185,9 +190,10 @@ class Gpu : public Device {
     CUDA_CHECK(cudaMemcpyAsync(slot.noise, noise, noise_bytes, cudaMemcpyHostToDevice, in_));
     slot.noise_arrived.record(in_);
 
-    compute_.wait(slot.noise_arrived);
+    lane_ = (lane_ + 1) % kLanes;
+    lanes_[lane_].wait(slot.noise_arrived);
     launch(n, slot.noise, slot.faces);
-    slot.computed.record(compute_);
+    slot.computed.record(lanes_[lane_]);
 
     out_.wait(slot.computed);
     if (slot.copy_under_way) copy_out(slot);
@@ -227,7 +233,8 @@ class Gpu : public Device {
   void launch(int n, const float* noise, float* faces) {
     cudaEvent_t loaded[net::kLayers];
     std::copy(loaded_, loaded_ + net::kLayers, loaded);
-    generator_->generate(n, noise, faces, memory_.bytes() + plan_.workspace, loading_ ? loaded : nullptr, compute_);
+    generator_->generate(n, noise, faces, memory_.bytes() + plan_.workspace + lane_ * plan_.workspace_bytes,
+                         loading_ ? loaded : nullptr, lanes_[lane_]);
   }
 
   void copy_out(Slot& slot) {
@@ -241,9 +248,9 @@ class Gpu : public Device {
   void warm_up() {
     std::memset(staged_network_.floats(), 0, net::kNetworkBytes);
     load_network(staged_network_.floats());
-    CUDA_CHECK(cudaMemsetAsync(slots_[0].noise, 0, plan_.noise_bytes, compute_));
-    for (const int n : {1, chunk_faces_}) launch(n, slots_[0].noise, slots_[0].faces);
-    compute_.synchronize();
+    CUDA_CHECK(cudaMemsetAsync(slots_[0].noise, 0, plan_.noise_bytes, lanes_[lane_]));
+    for (const int n : {1, std::min(chunk_faces_, kWarmUpFaces)}) launch(n, slots_[0].noise, slots_[0].faces);
+    lanes_[lane_].synchronize();
     loading_ = false;
   }
 
@@ -254,7 +261,8 @@ class Gpu : public Device {
   const Plan plan_;
   const DeviceMemory memory_;
   const PinnedMemory staged_network_, staged_noise_;
-  Stream upload_, pack_, in_, compute_, out_;
+  Stream upload_, pack_, in_, lanes_[kLanes], out_;
+  int lane_ = 0;  // whose turn it was last
   Event arrived_[net::kLayers], loaded_[net::kLayers];
   bool loading_ = false;  // the network may still be on its way: no chunk has finished since load_network
   Slot slots_[kSlots];

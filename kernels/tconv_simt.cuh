@@ -11,14 +11,7 @@
 
 namespace {
 
-template <int layer>
-struct TconvTile;
-template <>
-struct TconvTile<1> : Tile<128, 64, 8, 16, 3, 2> {};  // 128 threads, 3 * 16 * (128 + 64) * 4 = 36,864 B
-template <>
-struct TconvTile<2> : Tile<128, 64, 8, 16, 3, 2> {};
-template <>
-struct TconvTile<3> : Tile<128, 64, 8, 16, 3, 2> {};
+using TconvTile = Tile<128, 64, 8, 16, 3, 2>;  // 128 threads; 3 * 16 * (128 + 64) * 4 = 36,864 B of shared memory
 
 // Sums are taken over this many input channels of one tap, and those sums then added up.
 constexpr int kPartialChannels = 128;
@@ -50,8 +43,8 @@ struct Rows {
 
 // in (H, W, C, 4 * quads), weight (25, C, K), scale, shift (K), out (2H, 2W, K, 4 * quads)
 //
-// A block owns, of one phase, a tile of faces x output channels (sizes: TconvTile), and adds up tap after tap, and
-// within a tap kDepth input channels after another; each step is a product of two tiles in shared memory.
+// A block owns, of one phase, a tile of 128 faces x 64 output channels, and adds up tap after tap, and
+// within a tap 16 input channels after another; each step is a product of two tiles in shared memory.
 //   - blockIdx.z is the phase, the one of 9 taps first and the one of 4 last: the launch ends on light tiles
 //   - tiles of one group of faces are neighbours in blockIdx.x, so that its input (16 MB at most) stays in L2 while
 //   each
@@ -59,7 +52,7 @@ struct Rows {
 //   - taps that fall off the border for the whole tile are left out; those that do for some rows read zeros, which
 //   change
 //     no bit of a sum, so a face's bytes do not depend on the tile it comes in
-//   - copy_async keeps kStages - 1 steps under way; one barrier a step
+//   - copy_async keeps two steps under way; one barrier a step
 //   - 8 x 8 outputs a thread: 64 multiply-adds for four 16-byte reads of shared memory; the reads for row c + 1 are
 //     issued before the multiply-adds of row c
 //   - up to 4,608 terms a sum: added up in one go they would cost a digit of fp32, so partial sums have registers of
@@ -193,7 +186,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocksPerSm)
 // ---- Launcher
 
 // in (H, W, C, 4 * quads) -> out (2H, 2W, K, 4 * quads), quads = n in quads, rounded up
-template <int layer, class T = TconvTile<layer>>
+template <int layer, class T = TconvTile>
 void tconv(int n, const float* in, const float* weight, const float* scale, const float* shift, float* out,
            cudaStream_t stream) {
   constexpr net::Layer l = net::kTable.layer[layer];

@@ -15,6 +15,12 @@ constexpr int kImageThreads = 128;
 constexpr int kImageBlocks = 2;  // 2x2 blocks of output pixels that a thread owns, side by side
 constexpr int kImageTaps = net::kFilter * net::kFilter;
 constexpr int kImagePlaces = net::kTconv4.H * net::kTconv4.W / kImageBlocks;  // 512 of them in a face
+// Why not three everywhere: from sm_100 on, the compiler needs more registers than three blocks leave a thread.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr int kImageBlocksPerSm = 2;
+#else
+constexpr int kImageBlocksPerSm = 3;
+#endif
 constexpr int kImageGroup = 32;  // quads of faces whose places are numbered together
 
 // ---- Kernel
@@ -30,7 +36,7 @@ constexpr int kImageGroup = 32;  // quads of faces whose places are numbered tog
 //   - all weights lie in shared memory, 64 * 25 * 16 = 25,600 B, and are read by the whole warp at once
 //   - pixels off the map count as zeros (4 % of the work): no two warps part ways
 //   - each pixel row of a thread and face is 4 * 3 floats: three 16-byte writes
-__global__ void __launch_bounds__(kImageThreads, 3)
+__global__ void __launch_bounds__(kImageThreads, kImageBlocksPerSm)
     to_image_kernel(const float* __restrict__ in, const float4* __restrict__ weight, const float* __restrict__ bias,
                     float* __restrict__ faces, int n, int quads) {
   constexpr int H = net::kTconv4.H, W = net::kTconv4.W, C = net::kTconv4.C, K = net::kTconv4.K;
@@ -48,15 +54,14 @@ __global__ void __launch_bounds__(kImageThreads, 3)
   const int h = place / (W / kImageBlocks), w = place % (W / kImageBlocks) * kImageBlocks;
   const bool inside_rows[3] = {h > 0, true, h < H - 1};
   const bool inside_columns[kColumns] = {w > 0, true, true, w < W - kImageBlocks};
-  // Why bytes in 32 bits: one address register a pixel for the whole loop over channels, on a base that all threads
+  // Why bytes in 32 bits: one register a row of pixels for the whole loop over channels, on a base that all threads
   // share.
   const unsigned channel_bytes = sizeof(float4) * quads;
   const char* in_bytes = reinterpret_cast<const char*>(in);
-  unsigned pixel[3][kColumns];  // input pixels (h - 1 .. h + 1, w - 1 .. w + 2)
+  unsigned row_bytes[3];  // of input pixels (h - 1 .. h + 1, w - 1)
 #pragma unroll
-  for (int i = 0; i < 3 * kColumns; ++i) {
-    pixel[i / kColumns][i % kColumns] =
-        ((h - 1 + i / kColumns) * W + w - 1 + i % kColumns) * C * channel_bytes + sizeof(float4) * quad;
+  for (int i = 0; i < 3; ++i) {
+    row_bytes[i] = ((h - 1 + i) * W + w - 1) * C * channel_bytes + sizeof(float4) * quad;
   }
 
   float sum[kImageBlocks][2][2][K][kQuad] = {};  // block, phase of the row, of the column, channel, face
@@ -69,7 +74,7 @@ __global__ void __launch_bounds__(kImageThreads, 3)
       for (int i = 0; i < kColumns; ++i) {
         float4 four = make_float4(0.f, 0.f, 0.f, 0.f);
         if (inside_rows[dh + 1] && inside_columns[i]) {
-          four = __ldg(reinterpret_cast<const float4*>(in_bytes + pixel[dh + 1][i]));
+          four = __ldg(reinterpret_cast<const float4*>(in_bytes + (row_bytes[dh + 1] + i * C * channel_bytes)));
         }
         x[i][0] = four.x;
         x[i][1] = four.y;

@@ -1,7 +1,9 @@
 // The GPU backend against the float64 reference: each fp32 layer by itself, and the whole network through Device with
 // whatever kernels the GPU prefers (or FACEGEN_KERNELS names).
 //
-//   test_gpu [--small] [--tolerance T]     --small: a few faces, for compute-sanitizer
+//   test_gpu [--small] [--layers] [--tolerance T]
+//     --small: a few faces, for compute-sanitizer; --layers: no more than each layer by itself; --tolerance: what the
+//     whole network may be off by (default 1e-5)
 //
 // A plain program, so that it builds wherever nvcc is. Last line: "N passed, N failed". Exit status 0 only if none
 // failed.
@@ -72,7 +74,7 @@ double worst_error(const float* values, const std::vector<double>& reference) {
 
 // ---- Layers, one by one
 
-// (positions, n) of a map in its layout on the GPU, (H, W, C, padded n): channel innermost after the position.
+// Faces of a map on the GPU, (H, W, C, padded n).
 std::size_t padded(int n) { return std::size_t(n + 3) / 4 * 4; }
 
 std::vector<float> to_host(const DeviceMemory& from, std::size_t floats) {
@@ -318,10 +320,11 @@ std::vector<float> read_shipped_network() {
 }
 
 int run(int argc, char** argv) {
-  bool small = false, crashes = false;
+  bool small = false, layers = false, crashes = false;
   double tolerance = 1e-5;
   for (int i = 1; i < argc; ++i) {
     if (!std::strcmp(argv[i], "--small")) small = true;
+    if (!std::strcmp(argv[i], "--layers")) layers = true;
     if (!std::strcmp(argv[i], "--crash")) crashes = true;
     if (!std::strcmp(argv[i], "--tolerance") && i + 1 < argc) tolerance = std::atof(argv[++i]);
   }
@@ -340,6 +343,8 @@ int run(int argc, char** argv) {
   for (int layer = 0; layer < net::kLayers; ++layer) {
     for (const int n : layer_counts) test_layer(layer, n, sane, 1e-5);
   }
+  if (layers) return failed == 0 ? 0 : 1;
+
   const std::vector<int> counts = small ? std::vector<int>{0, 1, 6} : std::vector<int>{0, 1, 7, 129, 1000};
   test_network(*device, "sane", sane, counts, tolerance);
   test_network(*device, "hard", hard, counts, tolerance);
@@ -354,6 +359,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 1 << 12);  // line by line, also where a tool stops the program half way
   int status = 1;
   try {
     status = run(argc, argv);

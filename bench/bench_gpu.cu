@@ -1,0 +1,307 @@
+// How fast the fp32 kernels and the GPU backend are, beside the limits of the same GPU measured in the same run.
+//
+// Usage: bench_gpu [--faces 1000,8192,65536] [--network network.bin] [--json FILE] [--commit NAME]
+//
+// Times are medians of several runs after a warm-up; FLOPs are the multiply-adds of taps that exist, twice. "Host to
+// host" is what facegen() is timed for on one GPU: network and noise from pinned memory, all faces back in pinned
+// memory.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda_memory.h"
+#include "kernels/generator.h"
+#include "kernels/pack.cuh"
+#include "kernels/proj.cuh"
+#include "kernels/tconv_simt.cuh"
+#include "kernels/to_image.cuh"
+#include "network.h"
+#include "runtime/chunks.h"
+#include "runtime/device.h"
+#include "runtime/failure.h"
+#include "tests/random_network.h"
+
+namespace {
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// Seconds that the work takes on the GPU, between two events around it.
+class Timer {
+ public:
+  Timer() {
+    CUDA_CHECK(cudaEventCreate(&start_));
+    CUDA_CHECK(cudaEventCreate(&stop_));
+  }
+  ~Timer() {
+    cudaEventDestroy(start_);
+    cudaEventDestroy(stop_);
+  }
+  double seconds(cudaStream_t stream, const std::function<void()>& work, int runs = 9) {
+    std::vector<double> times;
+    for (int i = 0; i <= runs; ++i) {
+      CUDA_CHECK(cudaEventRecord(start_, stream));
+      work();
+      CUDA_CHECK(cudaEventRecord(stop_, stream));
+      CUDA_CHECK(cudaEventSynchronize(stop_));
+      float milliseconds = 0;
+      CUDA_CHECK(cudaEventElapsedTime(&milliseconds, start_, stop_));
+      if (i > 0) times.push_back(milliseconds * 1e-3);  // the first is the warm-up
+    }
+    return median(times);
+  }
+
+ private:
+  cudaEvent_t start_ = nullptr, stop_ = nullptr;
+};
+
+// ---- The limits
+
+constexpr int kPeakThreads = 256, kPeakSums = 16, kPeakTurns = 512, kPeakUnrolled = 16;
+
+// Nothing but multiply-adds on registers: 16 independent sums a thread.
+__global__ void __launch_bounds__(kPeakThreads) peak_kernel(float* out, float factor) {
+  float sum[kPeakSums];
+  for (int i = 0; i < kPeakSums; ++i) sum[i] = float(threadIdx.x + i);
+#pragma unroll 1
+  for (int turn = 0; turn < kPeakTurns; ++turn) {
+#pragma unroll
+    for (int i = 0; i < kPeakSums * kPeakUnrolled; ++i) sum[i % kPeakSums] = fmaf(sum[i % kPeakSums], factor, factor);
+  }
+  float total = 0;
+  for (int i = 0; i < kPeakSums; ++i) total += sum[i];
+  if (total == 0.5f) *out = total;  // hardly ever: what is computed must look needed
+}
+
+struct Limits {
+  double flops, to_gpu, to_host, on_gpu;  // a second: FLOPs, bytes
+};
+
+Limits measure_limits(const cudaDeviceProp& gpu, cudaStream_t stream) {
+  Timer timer;
+  Limits limits;
+  const std::size_t bytes = std::size_t(256) << 20;
+  const DeviceMemory a(bytes), b(bytes);
+  const PinnedMemory host(bytes);
+  const int blocks = gpu.multiProcessorCount * 8;
+  const double flops = 2.0 * blocks * kPeakThreads * kPeakSums * kPeakTurns * kPeakUnrolled;
+  limits.flops = flops / timer.seconds(stream, [&] {
+    peak_kernel<<<blocks, kPeakThreads, 0, stream>>>(a.floats(), 0.999f);
+    CUDA_CHECK(cudaGetLastError());
+  });
+  const auto copy_rate = [&](void* to, const void* from, cudaMemcpyKind kind) {
+    return bytes / timer.seconds(stream, [&] { CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, kind, stream)); });
+  };
+  limits.to_gpu = copy_rate(a.floats(), host.floats(), cudaMemcpyHostToDevice);
+  limits.to_host = copy_rate(host.floats(), a.floats(), cudaMemcpyDeviceToHost);
+  limits.on_gpu = 2 * copy_rate(b.floats(), a.floats(), cudaMemcpyDeviceToDevice);  // read and written
+  return limits;
+}
+
+// ---- What we do
+
+struct LayerTime {
+  const char* name;
+  double seconds;  // for a chunk
+  double flops;    // in a chunk
+};
+
+// Each fp32 layer by itself, on the map that the layer before left.
+std::vector<LayerTime> time_layers(int n, const std::vector<float>& network, cudaStream_t stream) {
+  Timer timer;
+  const DeviceMemory network_on_gpu(net::kNetworkBytes);
+  CUDA_CHECK(cudaMemcpy(network_on_gpu.floats(), network.data(), net::kNetworkBytes, cudaMemcpyHostToDevice));
+  const std::vector<float> noise = random_noise(5, 0, n);
+  const DeviceMemory noise_on_gpu(noise.size() * sizeof(float));
+  CUDA_CHECK(cudaMemcpy(noise_on_gpu.floats(), noise.data(), noise.size() * sizeof(float), cudaMemcpyHostToDevice));
+  const std::size_t most = std::size_t(65536) * (n + 4) * sizeof(float);  // the largest map, that of tconv3
+  const DeviceMemory maps[2] = {DeviceMemory(most), DeviceMemory(most)};
+  const DeviceMemory weight(net::kNetworkBytes), scale(net::kNetworkBytes), shift(net::kNetworkBytes);
+
+  std::vector<LayerTime> times;
+  const float* in = noise_on_gpu.floats();
+  for (int layer = 0; layer < net::kLayers; ++layer) {
+    const net::Layer& l = net::kTable.layer[layer];
+    const float* raw = network_on_gpu.floats();
+    float *w = weight.floats(), *a = scale.floats(), *b = shift.floats(), *out = maps[layer % 2].floats();
+    if (l.batch_norm) fold(l, layer == 0 ? kProjOutputs : l.K, raw, a, b, stream);
+    if (layer > 0 && layer < 4) pack_tconv(l, raw, w, stream);
+    if (layer == 4) pack_image(l, raw, w, stream);
+    const double seconds = timer.seconds(stream, [&] {
+      if (layer == 0) proj(n, in, raw + l.weight, a, b, out, stream);
+      if (layer == 1) tconv<1>(n, in, w, a, b, out, stream);
+      if (layer == 2) tconv<2>(n, in, w, a, b, out, stream);
+      if (layer == 3) tconv<3>(n, in, w, a, b, out, stream);
+      if (layer == 4) to_image(n, in, w, raw + l.bias, out, stream);
+    });
+    times.push_back({l.name, seconds, 2 * multiply_adds(l) * n});
+    in = out;
+  }
+  return times;
+}
+
+// The whole network on the GPU alone, chunk after chunk; seconds a chunk.
+double time_on_gpu(Generator& generator, const std::vector<float>& network, cudaStream_t stream) {
+  const int n = generator.chunk_faces(), chunks = 8;
+  const DeviceMemory network_on_gpu(net::kNetworkBytes), workspace(generator.workspace_bytes(n));
+  const DeviceMemory faces(std::size_t(n) * net::kFaceFloats * sizeof(float));
+  const std::vector<float> noise = random_noise(6, 0, n);
+  const DeviceMemory noise_on_gpu(noise.size() * sizeof(float));
+  CUDA_CHECK(cudaMemcpy(network_on_gpu.floats(), network.data(), net::kNetworkBytes, cudaMemcpyHostToDevice));
+  CUDA_CHECK(cudaMemcpy(noise_on_gpu.floats(), noise.data(), noise.size() * sizeof(float), cudaMemcpyHostToDevice));
+  for (int layer = 0; layer < net::kLayers; ++layer) generator.load_layer(layer, network_on_gpu.floats(), stream);
+  return Timer().seconds(stream, [&] {
+    for (int i = 0; i < chunks; ++i) {
+      generator.generate(n, noise_on_gpu.floats(), faces.floats(), workspace.bytes(), nullptr, stream);
+    }
+  }) / chunks;
+}
+
+struct Pinned {
+  explicit Pinned(std::size_t floats) : memory(static_cast<float*>(alloc_pinned(floats * sizeof(float)))) {
+    if (!memory) throw Failure(kMachine, "no pinned memory for " + std::to_string(floats) + " floats");
+  }
+  ~Pinned() { free_pinned(memory); }
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+  float* memory;
+};
+
+// N faces through Device, as a run with one GPU does it.
+double time_host_to_host(Device& device, const std::vector<float>& network, int faces) {
+  const Pinned pinned_network(net::kNetworkFloats), noise(std::size_t(faces) * net::kNoise);
+  const Pinned out(std::size_t(faces) * net::kFaceFloats);
+  std::copy(network.begin(), network.end(), pinned_network.memory);
+  const std::vector<float> values = random_noise(7, 0, faces);
+  std::copy(values.begin(), values.end(), noise.memory);
+
+  std::vector<double> times;
+  for (int run = 0; run < 6; ++run) {
+    const auto start = std::chrono::steady_clock::now();
+    device.load_network(pinned_network.memory);
+    int started = 0, finished = 0;
+    for (const Share& chunk : plan_chunks({0, faces}, 1, device.chunk_faces())) {
+      if (started - finished == device.slots()) device.finish(finished++ % device.slots());
+      device.start(started++ % device.slots(), int(chunk.faces), noise.memory + chunk.first * net::kNoise,
+                   out.memory + chunk.first * net::kFaceFloats);
+    }
+    while (finished < started) device.finish(finished++ % device.slots());
+    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+    if (run > 0) times.push_back(time.count());
+  }
+  return median(times);
+}
+
+// ---- The report
+
+std::vector<float> read_network(const std::string& path) {
+  std::vector<float> network(net::kNetworkFloats);
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  if (!file || std::fread(network.data(), sizeof(float), network.size(), file) != network.size()) {
+    throw Failure(kBadInput, "'" + path + "' cannot be read as a network");
+  }
+  std::fclose(file);
+  return network;
+}
+
+int run(int argc, char** argv) {
+  std::vector<int> counts = {1000, 8192, 65536};
+  std::string network_path = "network.bin", json_path, commit;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string option = argv[i];
+    if (option == "--network") network_path = argv[i + 1];
+    if (option == "--json") json_path = argv[i + 1];
+    if (option == "--commit") commit = argv[i + 1];
+    if (option == "--faces") {
+      counts.clear();
+      for (char* at = argv[i + 1]; *at;) {
+        counts.push_back(int(std::strtol(at, &at, 10)));
+        if (*at == ',') ++at;
+      }
+    }
+  }
+  std::string why_not;
+  if (count_gpus(&why_not) == 0) {
+    std::printf("SKIPPED: no GPU here to measure: %s\n", why_not.c_str());
+    return 0;
+  }
+  const std::vector<float> network = read_network(network_path);
+  const std::unique_ptr<Device> device = open_gpu(0);
+  device->attach();
+  cudaDeviceProp gpu;
+  CUDA_CHECK(cudaGetDeviceProperties(&gpu, 0));
+  int driver = 0, kilohertz = 0;
+  CUDA_CHECK(cudaDriverGetVersion(&driver));
+  CUDA_CHECK(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, 0));
+
+  const Stream stream;
+  const std::unique_ptr<Generator> generator = make_simt_generator(gpu);
+  const int n = generator->chunk_faces();
+  const Limits limits = measure_limits(gpu, stream);
+  const std::vector<LayerTime> layers = time_layers(n, network, stream);
+  const double chunk_seconds = time_on_gpu(*generator, network, stream);
+
+  std::printf("%s, %s\n", device->name().c_str(), gpu_about());
+  std::printf("measured limits: %.1f TFLOP/s fp32, %.1f GB/s to the GPU, %.1f GB/s to the host, %.2f TB/s on it\n",
+              limits.flops * 1e-12, limits.to_gpu * 1e-9, limits.to_host * 1e-9, limits.on_gpu * 1e-12);
+  std::printf("\n%-8s %10s %10s %8s   (%d faces)\n", "layer", "us", "TFLOP/s", "of peak", n);
+  std::string json_layers, json_runs;
+  char line[512];
+  for (const LayerTime& layer : layers) {
+    const double rate = layer.flops / layer.seconds;
+    std::printf("%-8s %10.1f %10.2f %7.1f%%\n", layer.name, layer.seconds * 1e6, rate * 1e-12,
+                100 * rate / limits.flops);
+    std::snprintf(line, sizeof(line), "%s\n    {\"layer\": \"%s\", \"faces\": %d, \"seconds\": %.9f, \"tflops\": %.3f}",
+                  json_layers.empty() ? "" : ",", layer.name, n, layer.seconds, rate * 1e-12);
+    json_layers += line;
+  }
+  const auto report = [&](const char* what, int faces, double seconds) {
+    const double rate = 2 * multiply_adds() * faces / seconds;
+    std::printf("%-28s %6d faces %9.3f ms %10.0f faces/s  %5.1f%% of the fp32 peak\n", what, faces, seconds * 1e3,
+                faces / seconds, 100 * rate / limits.flops);
+    std::snprintf(line, sizeof(line),
+                  "%s\n    {\"program\": \"%s\", \"faces\": %d, \"seconds\": %.9f, \"faces_per_s\": %.0f, "
+                  "\"share_of_fp32_peak\": %.4f}",
+                  json_runs.empty() ? "" : ",", what, faces, seconds, faces / seconds, rate / limits.flops);
+    json_runs += line;
+  };
+  std::printf("\n");
+  report("fp32 kernels, on the GPU", n, chunk_seconds);
+  for (const int faces : counts) report("device, host to host", faces, time_host_to_host(*device, network, faces));
+
+  if (json_path.empty()) return 0;
+  std::FILE* json = std::fopen(json_path.c_str(), "w");
+  if (!json) throw Failure(kMachine, "'" + json_path + "' cannot be written");
+  const char* kernels = std::getenv("FACEGEN_KERNELS");
+  std::fprintf(
+      json,
+      "{\n  \"gpu\": \"%s\", \"multiprocessors\": %d, \"clock_mhz\": %d, \"driver_cuda\": %d, \"build\": \"%s\",\n"
+      "  \"commit\": \"%s\", \"kernels\": \"%s\", \"network\": \"%s\",\n"
+      "  \"limits\": {\"fp32_tflops\": %.3f, \"to_gpu_gb_s\": %.2f, \"to_host_gb_s\": %.2f, \"on_gpu_gb_s\": %.1f},\n"
+      "  \"layers\": [%s\n  ],\n  \"runs\": [%s\n  ]\n}\n",
+      gpu.name, gpu.multiProcessorCount, kilohertz / 1000, driver, gpu_about(), commit.c_str(),
+      kernels ? kernels : "best", network_path.c_str(), limits.flops * 1e-12, limits.to_gpu * 1e-9,
+      limits.to_host * 1e-9, limits.on_gpu * 1e-9, json_layers.c_str(), json_runs.c_str());
+  std::fclose(json);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const Failure& failure) {
+    std::fprintf(stderr, "bench_gpu: %s\n", failure.what());
+    return failure.status();
+  }
+}
