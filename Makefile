@@ -167,6 +167,7 @@ answers: facegen_seq
 
 PYTHON ?= $(or $(shell for p in python3 /usr/bin/python3; do $$p -c 'import numpy, pytest' 2> /dev/null && echo $$p && break; done),python3)
 TEST_PROGRAMS := $(patsubst tests/%.cpp,$(BUILD)/tests/%,$(wildcard tests/test_*.cpp))
+$(BUILD)/tests/test_io_writers.o: EXTRA_FLAGS = $(IO_FLAGS)
 TEST_OBJECTS := $(IO_OBJECTS) $(CPU_OBJECTS) $(RUN_OBJECTS) $(GPU_OBJECTS) $(BUILD)/runtime/options.o $(BUILD)/runtime/profile.o
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)

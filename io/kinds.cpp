@@ -34,8 +34,8 @@ std::unique_ptr<FaceWriter> FaceWriter::open_data(const std::string& path, std::
   return open_text_faces(path, faces, threads);
 }
 
-std::unique_ptr<FaceWriter> FaceWriter::open_image(const std::string& path, std::int64_t faces, int) {
+std::unique_ptr<FaceWriter> FaceWriter::open_image(const std::string& path, std::int64_t faces, int threads) {
   if (path == "none") return std::make_unique<NoWriter>();
-  if (has_ending(path, ".png")) return open_png_sheet(path, faces);
-  return open_bmp_sheet(path, faces);
+  if (has_ending(path, ".png")) return open_png_sheet(path, faces, threads);
+  return open_bmp_sheet(path, faces, threads);
 }

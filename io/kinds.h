@@ -17,7 +17,7 @@ std::unique_ptr<NoiseReader> open_npy_noise(const std::string& path);
 
 std::unique_ptr<FaceWriter> open_text_faces(const std::string& path, std::int64_t faces, int threads);
 std::unique_ptr<FaceWriter> open_npy_faces(const std::string& path, std::int64_t faces);
-std::unique_ptr<FaceWriter> open_bmp_sheet(const std::string& path, std::int64_t faces);
-std::unique_ptr<FaceWriter> open_png_sheet(const std::string& path, std::int64_t faces);
+std::unique_ptr<FaceWriter> open_bmp_sheet(const std::string& path, std::int64_t faces, int threads);
+std::unique_ptr<FaceWriter> open_png_sheet(const std::string& path, std::int64_t faces, int threads);
 
 #endif  // FACEGEN_IO_KINDS_H_

@@ -98,7 +98,7 @@ std::vector<std::int64_t> read_npy_header(InputFile& file) {
     throw broken("its header does not say descr, fortran_order and shape");
   }
   if (dict["descr"] != "'<f4'") {
-    throw Failure(kBadInput, file.name() + " holds values of type " + std::string(dict["descr"]).substr(0, 80) +
+    throw Failure(kBadInput, file.name() + " holds values of type " + std::string(dict["descr"].substr(0, 80)) +
                                  "; expected '<f4'. Save it as array.astype('<f4').");
   }
   if (dict["fortran_order"] != "False") {
@@ -106,7 +106,7 @@ std::vector<std::int64_t> read_npy_header(InputFile& file) {
                   file.name() + " is in Fortran order; expected C order. Save it as numpy.ascontiguousarray(array).");
   }
   std::vector<std::int64_t> shape;
-  if (!parse_shape(dict["shape"], &shape)) throw broken("its shape is " + quoted(dict["shape"]));
+  if (!parse_shape(dict["shape"], &shape)) throw broken("its shape is " + quoted_word(dict["shape"]));
   return shape;
 }
 

@@ -53,7 +53,7 @@ OutputFile::OutputFile(const std::string& path) : name_(path == "-" ? "standard 
   if (exists && ::access(path.c_str(), W_OK) != 0) throw cannot("write", name_, errno);
   target_ = follow_links(path);
   open_temporary();
-  if (exists) ::fchmod(fd_, info.st_mode & 07777);
+  if (exists) ::fchmod(fd_, info.st_mode & 0777);
 }
 
 void OutputFile::open_temporary() {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "io/parallel.h"
+
 std::int64_t sheet_side(std::int64_t faces) {
   std::int64_t side = static_cast<std::int64_t>(std::sqrt(static_cast<double>(faces)));
   while (side * side < faces) ++side;
@@ -17,24 +19,36 @@ void to_bytes(std::size_t n, const float* y, std::uint8_t* bytes) {
   }
 }
 
-SheetWriter::SheetWriter(std::int64_t faces) : side_(sheet_side(faces)), band_(band_bytes()) {}
+SheetWriter::SheetWriter(std::int64_t faces, int threads)
+    : side_(sheet_side(faces)), threads_(threads), band_(band_bytes()) {}
 
 void SheetWriter::write(std::int64_t n, const float* faces) {
-  std::uint8_t face[net::kFaceFloats];  // (64, 64, 3), top line first, red first
+  constexpr std::int64_t kThreadFaces = 32;  // fewer are not worth a thread
+  while (n > 0) {
+    const std::int64_t column = done_ % side_;
+    const std::int64_t now = std::min(n, side_ - column);
+    const int threads = static_cast<int>(std::min<std::int64_t>(threads_, now / kThreadFaces));
+    run_parallel(threads, now, [&](int, std::int64_t i) { draw(faces + i * net::kFaceFloats, column + i); });
+    faces += now * net::kFaceFloats;
+    n -= now;
+    done_ += now;
+    if (done_ % side_ == 0) end_band();
+  }
+}
+
+// face (64, 64, 3), top line and red first -> its cell of the band.
+void SheetWriter::draw(const float* face, std::int64_t column) {
   constexpr int kLine = net::kFaceW * net::kFaceC;
-  for (std::int64_t i = 0; i < n; ++i) {
-    to_bytes(net::kFaceFloats, faces + i * net::kFaceFloats, face);
-    std::uint8_t* const cell = band_.data() + done_ % side_ * kLine;
-    for (int h = 0; h < net::kFaceH; ++h) {
-      const std::uint8_t* from = face + h * kLine;
-      std::uint8_t* to = cell + (net::kFaceH - 1 - h) * row_bytes();
-      for (int w = 0; w < net::kFaceW; ++w, from += net::kFaceC, to += net::kFaceC) {
-        to[0] = from[2];
-        to[1] = from[1];
-        to[2] = from[0];
-      }
+  std::uint8_t bytes[net::kFaceFloats];
+  to_bytes(net::kFaceFloats, face, bytes);
+  const std::uint8_t* from = bytes;
+  for (int h = 0; h < net::kFaceH; ++h) {
+    std::uint8_t* to = band_.data() + (net::kFaceH - 1 - h) * row_bytes() + column * kLine;
+    for (int w = 0; w < net::kFaceW; ++w, from += net::kFaceC, to += net::kFaceC) {
+      to[0] = from[2];
+      to[1] = from[1];
+      to[2] = from[0];
     }
-    if (++done_ % side_ == 0) end_band();
   }
 }
 

@@ -17,7 +17,7 @@ class SheetWriter : public FaceWriter {
   void finish() final;
 
  protected:
-  explicit SheetWriter(std::int64_t faces);
+  SheetWriter(std::int64_t faces, int threads);
 
   std::int64_t side() const { return side_; }  // cells a row and a column
   std::int64_t row_bytes() const { return side_ * net::kFaceW * net::kFaceC; }
@@ -29,9 +29,11 @@ class SheetWriter : public FaceWriter {
   virtual void finish_file() = 0;
 
  private:
+  void draw(const float* face, std::int64_t column);
   void end_band();
 
   const std::int64_t side_;
+  const int threads_;
   std::int64_t done_ = 0;  // faces written
   std::vector<std::uint8_t> band_;
 };

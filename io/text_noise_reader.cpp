@@ -23,8 +23,9 @@
 
 namespace {
 
-constexpr std::size_t kPieceBytes = 256 * 1024;    // text a thread parses at a time
-constexpr std::ptrdiff_t kLeastPiece = 16 * 1024;  // and what is worth a thread
+constexpr std::size_t kPieceBytes = 512 * 1024;    // text a thread parses at a time
+constexpr std::ptrdiff_t kLeastPiece = 64 * 1024;  // and what is worth a thread
+constexpr int kMostThreads = 32;                   // bounds the memory: about 1.5 MiB a thread
 constexpr std::ptrdiff_t kLongestWord = 4096;      // the longest float, written out in full, has 151 digits
 constexpr std::int64_t kMostFaces = std::numeric_limits<int>::max();  // facegen() counts them in an int
 
@@ -157,11 +158,12 @@ void TextNoiseReader::take(std::int64_t count, float* to) {
 
 Failure TextNoiseReader::refuse(const char* word, const std::string& why) const {
   const std::string_view text(word, static_cast<std::size_t>(skip_word(word, blocks_.end()) - word));
-  return Failure(kBadInput, blocks_.file().name() + ", " + blocks_.place(word) + ": " + quoted(text) + " " + why + ".");
+  return Failure(kBadInput,
+                 blocks_.file().name() + ", " + blocks_.place(word) + ": " + quoted_word(text) + " " + why + ".");
 }
 
 }  // namespace
 
 std::unique_ptr<NoiseReader> open_text_noise(const std::string& path, int threads) {
-  return std::make_unique<TextNoiseReader>(path, std::max(threads, 1));
+  return std::make_unique<TextNoiseReader>(path, std::clamp(threads, 1, kMostThreads));
 }

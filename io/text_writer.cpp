@@ -1,7 +1,7 @@
 // Faces as text, as the course's driver writes them: N, then a line of 12,288 values a face.
 //
-// Threads take blocks of faces in order. Each formats its block into a buffer of its own, learns in its turn where the
-// block belongs in the file, and writes it there while the others go on.
+// Threads take blocks of faces in order. Each formats its block into a buffer of its own and writes it when its turn
+// has come, while the others format theirs.
 #include <algorithm>
 #include <condition_variable>
 #include <cstddef>
@@ -24,10 +24,10 @@ constexpr std::size_t kBlockRoom = kBlockFaces * (net::kFaceFloats * kLongestVal
 
 class TextWriter : public FaceWriter {
  public:
-  TextWriter(const std::string& path, std::int64_t faces, int threads) : file_(path), buffers_(threads) {
+  TextWriter(const std::string& path, std::int64_t faces, int threads)
+      : file_(path), buffers_(threads), turns_(threads) {
     const std::string header = std::to_string(faces) + "\n";
     file_.append(header.data(), header.size());
-    end_ = static_cast<std::int64_t>(header.size());
   }
 
   void write(std::int64_t n, const float* faces) override {
@@ -50,38 +50,32 @@ class TextWriter : public FaceWriter {
   void finish() override { file_.finish(); }
 
  private:
-  // Writes a block behind the one before it, whichever thread comes first.
+  // Writes a block behind the one before it. One thread writes at a time, whether to a file or a pipe: the system would
+  // make writers of one file wait for each other anyway.
   void put(std::int64_t block, const char* text, std::size_t bytes) {
     std::unique_lock<std::mutex> lock(mutex_);
-    turn_.wait(lock, [&] { return next_ == block || failed_; });
+    turn(block).wait(lock, [&] { return next_ == block || failed_; });
     if (failed_) return;
-    if (file_.placeable()) {
-      const std::int64_t place = end_;
-      end_ += static_cast<std::int64_t>(bytes);
-      ++next_;
-      lock.unlock();
-      turn_.notify_all();
-      file_.write_at(place, text, bytes);
-      return;
-    }
     try {
       file_.append(text, bytes);
     } catch (...) {
       failed_ = true;
-      turn_.notify_all();
+      for (std::condition_variable& waiting : turns_) waiting.notify_all();
       throw;
     }
     ++next_;
-    turn_.notify_all();
+    turn(next_).notify_all();
   }
+
+  // Where a block's thread waits. No more blocks are under way than there are threads, so each has one for itself.
+  std::condition_variable& turn(std::int64_t block) { return turns_[static_cast<std::size_t>(block) % turns_.size()]; }
 
   OutputFile file_;
   std::vector<std::unique_ptr<char[]>> buffers_;  // one a thread
 
   std::mutex mutex_;
-  std::condition_variable turn_;
+  std::vector<std::condition_variable> turns_;
   std::int64_t next_ = 0;  // the block whose turn it is
-  std::int64_t end_ = 0;   // of the text that has its place
   bool failed_ = false;
 };
 

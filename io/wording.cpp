@@ -30,6 +30,22 @@ const char* what_to_do(int error) {
   }
 }
 
+// Bytes that a terminal may act on, and those above `last`, as \xNN.
+std::string escaped(std::string_view text, unsigned last) {
+  std::string out;
+  for (const char c : text) {
+    const unsigned byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f && byte <= last) {
+      out += c;
+    } else {
+      char hex[8];
+      std::snprintf(hex, sizeof hex, "\\x%02x", byte);
+      out += hex;
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string grouped(std::int64_t number) {
@@ -39,20 +55,11 @@ std::string grouped(std::int64_t number) {
   return digits;
 }
 
-std::string quoted(std::string_view text) {
-  constexpr std::size_t kMost = 200;  // a path of usual length fits
-  std::string out = "'";
-  for (const char c : text.substr(0, kMost)) {
-    const unsigned char byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      out += c;
-    } else {
-      char hex[8];
-      std::snprintf(hex, sizeof hex, "\\x%02x", static_cast<unsigned>(byte));
-      out += hex;
-    }
-  }
-  return out + (text.size() > kMost ? "...'" : "'");
+std::string quoted(std::string_view path) { return "'" + escaped(path, 0xff) + "'"; }
+
+std::string quoted_word(std::string_view word) {
+  constexpr std::size_t kMost = 40;
+  return "'" + escaped(word.substr(0, kMost), 0x7e) + (word.size() > kMost ? "...'" : "'");
 }
 
 Failure cannot(const std::string& verb, const std::string& file, int error, ExitStatus status) {

@@ -11,8 +11,11 @@
 // 20549132 -> "20,549,132".
 std::string grouped(std::int64_t number);
 
-// Text from a file or a command line, in quotes and fit for a terminal: control bytes as \xNN, long text cut.
-std::string quoted(std::string_view text);
+// A path in quotes, control bytes as \xNN.
+std::string quoted(std::string_view path);
+
+// A word found in a file, in quotes: the start of it, all but plain ASCII as \xNN, for it may be anything.
+std::string quoted_word(std::string_view word);
 
 // "cannot write 'x': No space left on device. Free some space ..."; error is an errno.
 Failure cannot(const std::string& verb, const std::string& file, int error, ExitStatus status = kMachine);

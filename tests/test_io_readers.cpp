@@ -328,11 +328,14 @@ TEST_F(ReadNoise, PlacesABadNumberFarInside) {
   expect_failure(kBadInput, {"line 17002"}, [&] { reader->read(1, noise.data()); });
 }
 
+// A terminal must not be at the mercy of a file.
 TEST_F(ReadNoise, RefusesBinaryFiles) {
-  const int zero = ::open("/dev/zero", O_RDONLY);
-  ASSERT_GE(zero, 0);
-  ::close(zero);
-  expect_failure(kBadInput, {"'/dev/zero', line 1, column 1: '\\x00", "is no whole number"},
+  const std::string zeros = "'" + std::string(40, '0') + "...'";
+  refuse(std::string("\x1b[2J\xff\xb0", 6), {"line 1, column 1: '\\x1b[2J\\xff\\xb0' is no whole number"});
+  refuse("1\n" + std::string(50, '0') + "x", {zeros + " is no number"});
+  std::string many;
+  for (int i = 0; i < 40; ++i) many += "\\x00";
+  expect_failure(kBadInput, {"'/dev/zero', line 1, column 1: '" + many + "...' is no whole number"},
                  [] { NoiseReader::open("/dev/zero", 2); });
 }
 

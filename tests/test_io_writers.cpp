@@ -160,7 +160,7 @@ TEST_F(WriteNpy, HeaderAndFloats) {
     EXPECT_EQ(bytes.substr(0, start.size()), start);
     EXPECT_EQ(bytes[127], '\n');
     ASSERT_EQ(bytes.size(), 128 + faces.size() * sizeof(float));
-    EXPECT_EQ(std::memcmp(bytes.data() + 128, faces.data(), faces.size() * sizeof(float)), 0);
+    EXPECT_TRUE(std::equal(faces.begin(), faces.end(), reinterpret_cast<const float*>(bytes.data() + 128)));
   }
 }
 
@@ -221,6 +221,18 @@ TEST_F(WriteSheet, BmpAsAPlainLoopMakesIt) {
     }
     EXPECT_TRUE(through_pipe([&](const std::string& pipe) { write_all(kImage, pipe, faces); }) == expected) << n;
   }
+}
+
+// Rows long enough for several threads: 70 x 70 cells, filled from a few faces over and over.
+TEST_F(WriteSheet, SameForAnyThreads) {
+  const std::vector<float> faces = random_faces(99);
+  for (const int threads : {1, 3}) {
+    const std::unique_ptr<FaceWriter> writer =
+        FaceWriter::open_image(path(std::to_string(threads) + ".bmp"), 4851, threads);
+    for (int i = 0; i < 49; ++i) writer->write(99, faces.data());
+    writer->finish();
+  }
+  EXPECT_TRUE(get(path("1.bmp")) == get(path("3.bmp")));
 }
 
 TEST_F(WriteSheet, EveryChannelValueAsCComputesIt) {
