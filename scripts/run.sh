@@ -17,10 +17,11 @@ make -s -j "$(nproc)"
 
 launch=()
 if command -v mpirun > /dev/null && command -v mpicxx > /dev/null; then
-  # OpenMPI refuses root and more ranks than cores unless told otherwise, and in a container one process may not read
-  # another's memory. What is set already stays.
+  # OpenMPI refuses root and more ranks than cores unless told otherwise; in a container one process may not read
+  # another's memory; and its hwloc looks for an X server at every start (-gl: not). What is set already stays.
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   export OMPI_MCA_rmaps_base_oversubscribe=${OMPI_MCA_rmaps_base_oversubscribe-1}
+  export HWLOC_COMPONENTS=${HWLOC_COMPONENTS--gl}
   export OMPI_MCA_btl_vader_single_copy_mechanism=${OMPI_MCA_btl_vader_single_copy_mechanism-none}
   launch=(mpirun -n 2)
 fi

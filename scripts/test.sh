@@ -10,12 +10,18 @@ scripts/install_deps.sh build test || echo "Going on with what is here."
 for tool in make g++; do
   command -v "$tool" > /dev/null || { echo "test.sh: no $tool here, and nothing can be built without it" >&2; exit 1; }
 done
+echo "Building..."
+if ! { python3 -c 'import numpy, pytest' || /usr/bin/python3 -c 'import numpy, pytest'; } 2> /dev/null; then
+  make -s -j "$(nproc)"
+  echo "test.sh: everything is built, but nothing was tested: no Python here has numpy and pytest" >&2
+  exit 1
+fi
 switches=()
 if ! echo '#include <gtest/gtest.h>' | g++ -std=c++17 -E -x c++ - -o /dev/null 2> /dev/null; then
   echo "test.sh: no GoogleTest here (libgtest-dev): the tests of single layers and formats are left out" >&2
   switches+=(TEST_PROGRAMS=)
 fi
-echo "Building..."
-make -s -j "$(nproc)" all
-export PYTEST_ADDOPTS="${PYTEST_ADDOPTS:-} $*"
+# -rs: what is skipped is said, with its reason.
+options="-rs ${PYTEST_ADDOPTS:-}$([ $# -eq 0 ] || printf ' %q' "$@")"
+export PYTEST_ADDOPTS=$options
 exec make -s -j "$(nproc)" test "${switches[@]}"

@@ -9,8 +9,9 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NETWORK = ROOT / "network.bin"
 
-# OpenMPI refuses root, and more ranks than cores, unless told otherwise.
-os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+# OpenMPI refuses root, and more ranks than cores, unless told otherwise. Without -gl its hwloc looks for an X server
+# at every start, which takes 10 s where "localhost" has to be asked of a name server.
+os.environ.update(HWLOC_COMPONENTS="-gl", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                   OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
 
 

@@ -101,6 +101,8 @@ NodeName=n1 NodeAddr=127.0.0.1 Port=${ports[1]}
 NodeName=n2 NodeAddr=127.0.0.1 Port=${ports[2]}
 PartitionName=shpc Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 END
+# No cgroup is made. v1 says so without looking for any: there may be none in a container.
+echo "CgroupPlugin=cgroup/v1" > "$dir/cgroup.conf"
 export SLURM_CONF=$dir/slurm.conf
 
 give_up() {
