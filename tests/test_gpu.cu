@@ -1,8 +1,8 @@
 // The GPU backend against the float64 reference: each fp32 layer by itself, and the whole network through Device with
 // whatever kernels the GPU prefers (or FACEGEN_KERNELS names).
 //
-//   test_gpu [--small] [--layers] [--tolerance T]
-//     --small: a few faces, for compute-sanitizer; --layers: no more than each layer by itself; --tolerance: what the
+//   test_gpu [--small] [--layer I] [--tolerance T]
+//     --small: a few faces, for compute-sanitizer; --layer: no more than that fp32 layer, 0 to 4; --tolerance: what the
 //     whole network may be off by (default 1e-5)
 //
 // A plain program, so that it builds wherever nvcc is. Last line: "N passed, N failed". Exit status 0 only if none
@@ -320,11 +320,12 @@ std::vector<float> read_shipped_network() {
 }
 
 int run(int argc, char** argv) {
-  bool small = false, layers = false, crashes = false;
+  bool small = false, crashes = false;
+  int only_layer = -1;
   double tolerance = 1e-5;
   for (int i = 1; i < argc; ++i) {
     if (!std::strcmp(argv[i], "--small")) small = true;
-    if (!std::strcmp(argv[i], "--layers")) layers = true;
+    if (!std::strcmp(argv[i], "--layer") && i + 1 < argc) only_layer = std::atoi(argv[++i]);
     if (!std::strcmp(argv[i], "--crash")) crashes = true;
     if (!std::strcmp(argv[i], "--tolerance") && i + 1 < argc) tolerance = std::atof(argv[++i]);
   }
@@ -333,18 +334,21 @@ int run(int argc, char** argv) {
     std::printf("SKIPPED: no GPU here to test: %s\n", why_not.c_str());
     return 0;
   }
+
+  const std::vector<float> sane = random_network(11, Statistics::kSane), hard = random_network(12, Statistics::kHard);
+  if (!crashes) {
+    const std::vector<int> layer_counts = small ? std::vector<int>{6} : std::vector<int>{1, 6, 129, 263};
+    for (int layer = 0; layer < net::kLayers; ++layer) {
+      if (only_layer >= 0 && layer != only_layer) continue;
+      for (const int n : layer_counts) test_layer(layer, n, sane, 1e-5);
+    }
+    if (only_layer >= 0) return failed == 0 ? 0 : 1;
+  }
+
   const std::unique_ptr<Device> device = open_gpu(0);
   device->attach();
   if (crashes) return crash(*device);
   std::printf("%s, %s, %d faces a chunk\n", gpu_about(), device->name().c_str(), device->chunk_faces());
-
-  const std::vector<float> sane = random_network(11, Statistics::kSane), hard = random_network(12, Statistics::kHard);
-  const std::vector<int> layer_counts = small ? std::vector<int>{6} : std::vector<int>{1, 6, 129, 263};
-  for (int layer = 0; layer < net::kLayers; ++layer) {
-    for (const int n : layer_counts) test_layer(layer, n, sane, 1e-5);
-  }
-  if (layers) return failed == 0 ? 0 : 1;
-
   const std::vector<int> counts = small ? std::vector<int>{0, 1, 6} : std::vector<int>{0, 1, 7, 129, 1000};
   test_network(*device, "sane", sane, counts, tolerance);
   test_network(*device, "hard", hard, counts, tolerance);
