@@ -345,7 +345,8 @@ int main(int argc, char** argv) {
 
   try {
     for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, on_signal);
-    std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is a failed write
+    for (const int signal : {SIGPIPE, SIGXFSZ})
+      std::signal(signal, SIG_IGN);  // failed writes, which say what and where
     ranks_start(&argc, &argv);
     facegen_options unit = {options.devices.empty() ? nullptr : options.devices.c_str(), options.threads,
                             progress_within_batch};

@@ -102,6 +102,10 @@ Options parse_options(int argc, char** argv) {
   options.noise = argv[optind + 1];
   options.data = argv[optind + 2];
   options.image = argv[optind + 3];
+  if (options.data == options.image && options.data != "none") {
+    throw Failure(
+        kUsage, "numbers and picture would both go to '" + options.data + "'; name two files, or none for one" + kHint);
+  }
   return options;
 }
 

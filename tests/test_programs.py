@@ -165,6 +165,7 @@ def test_the_example_of_help_works(program, tmp_path):
     (["-t", "two", "a", "b", "c", "d"], "'two'"), (["-b", "-1", "a", "b", "c", "d"], "--batch"),
     (["-b", "9999999999999999999999", "a", "b", "c", "d"], "--batch"), (["-d", "0,,1", "a", "b", "c", "d"], "--devices"),
     (["-d", "", "a", "b", "c", "d"], "--devices"), (["a", "b", "c", "d", "-t"], "needs a value"),
+    (["a", "b", "c", "c"], "both go to 'c'"),
 ])
 def test_wrong_usage(program, arguments, word):
     refused(run(program, *arguments), program, 2, word, "--help")
