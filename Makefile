@@ -112,7 +112,7 @@ RANKS := $(BUILD)/runtime/$(if $(HAVE_MPI),ranks_mpi,ranks).o
 
 # ---- Programs -----------------------------------------------------------------------------------------------------------
 
-.PHONY: all seq parallel custom run answers test bench install uninstall deb clean help found format
+.PHONY: all seq parallel custom run answers test test-gpu bench bench-gpu install uninstall deb clean help found format
 
 all: found seq parallel compare_result
 
@@ -177,6 +177,20 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)
 test: all $(TEST_PROGRAMS)
 	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" $(PYTHON) -m pytest -q tests
 
+# On a machine with a GPU: the kernels layer by layer, the programs, and everything small under compute-sanitizer.
+GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper bench_gpu)
+$(BUILD)/gpu/test_gpu: tests/test_gpu.cu
+$(BUILD)/gpu/test_hopper: tests/test_hopper.cu
+$(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/runtime/chunks.o
+# test_hopper looks into the Hopper generator: it includes its source, in place of its object.
+$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS)
+$(GPU_PROGRAMS):
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS_ALL) $^ -Xcompiler -pthread -o $@
+
+test-gpu: all $(GPU_PROGRAMS)
+	PYTHON=$(PYTHON) scripts/test_gpu.sh $(BUILD)/gpu
+
 # ---- Measuring ------------------------------------------------------------------------------------------------------------
 
 BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
@@ -193,6 +207,12 @@ bench: all $(BENCHES)
 	$(BUILD)/bench/bench_cpu --json build/measurements/cpu-layers.json
 	$(PYTHON) bench/whole_run.py $(BUILD)/bench/course_like_driver --json build/measurements/cpu-whole-run.json \
 	  --plot build/measurements/cpu-whole-run.png
+
+# The same on a GPU, layer by layer and beside PyTorch.
+bench-gpu: all $(BUILD)/gpu/bench_gpu
+	@mkdir -p build/measurements
+	for k in simt hopper; do FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; done
+	$(PYTHON) bench/gpu_peers.py --json build/measurements/gpu-peers.json
 
 # ---- Installing -----------------------------------------------------------------------------------------------------------
 
@@ -238,7 +258,9 @@ help:
 	@echo 'make run            the main job, checked against its answer'
 	@echo 'make answers        answers/ for all shipped inputs, by facegen_seq'
 	@echo 'make test           every test that needs no GPU'
+	@echo 'make test-gpu       what only a GPU can show: kernels, programs, compute-sanitizer'
 	@echo 'make bench          how fast, here: text, layers, whole runs beside a driver like the course'"'"'s'
+	@echo 'make bench-gpu      how fast on a GPU, layer by layer and beside PyTorch'
 	@echo 'make install | uninstall   PREFIX=/usr/local DESTDIR='
 	@echo 'make deb            a Debian package of what install installs'
 	@echo 'Switches: CUDA=0 MPI=0 OPENMP=0 leave a part out; CUARCH=90a (or 80,90a) GPU architectures;'
