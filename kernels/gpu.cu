@@ -35,7 +35,7 @@ struct Kind {
 };
 
 // The first that this GPU can run is taken.
-constexpr Kind kKinds[] = {{"simt", make_simt_generator}};
+constexpr Kind kKinds[] = {{"hopper", make_hopper_generator}, {"simt", make_simt_generator}};
 
 // The kernels that FACEGEN_KERNELS names (for tests and measurements), else the best for this GPU.
 std::unique_ptr<Generator> make_generator(const cudaDeviceProp& device) {

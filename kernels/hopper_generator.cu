@@ -1,0 +1,287 @@
+// The whole network on Hopper's tensor cores (sm_90a), at fp32-class accuracy: operands as two fp16 terms, three
+// products into fp32 sums. The kernels are product_hopper.cuh (proj, tconv1..3) and tconv4_hopper.cuh; what an operand
+// looks like is split_format.cuh, how a network is taken in fold_network.cuh, and what happens to a face whose values
+// do not fit redo.cuh.
+#include <cuda.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include "kernels/cuda_check.h"
+#include "kernels/cuda_memory.h"
+#include "kernels/fold_network.cuh"
+#include "kernels/generator.h"
+#include "kernels/product_hopper.cuh"
+#include "kernels/redo.cuh"
+#include "kernels/tconv4_hopper.cuh"
+#include "network.h"
+
+namespace {
+
+constexpr int kChunkFaces = 2048;
+constexpr std::size_t kAlignment = 1024;  // of everything in the workspace and in memory_, bytes
+
+constexpr std::size_t align_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// ---- Tensor maps: the driver makes them; its function is found at run time, so that no program links against it
+
+using EncodeTiled = decltype(&cuTensorMapEncodeTiled);
+
+EncodeTiled find_encode_tiled() {
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+#if CUDART_VERSION >= 12050
+  CUDA_CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found));
+#else
+  CUDA_CHECK(cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &found));
+#endif
+  return found == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeTiled>(function) : nullptr;
+}
+
+struct Extent {
+  int z, y;
+};
+
+// The map of (z, y) rows of that many channels at `address` (z = 0: a map of y rows), copied in boxes of box.z x box.y
+// rows of 128 bytes, 128-byte swizzled. It counts in halves.
+CUtensorMap make_map(EncodeTiled encode, const void* address, Extent size, int channels, Extent box) {
+  const cuuint64_t sizes[3] = {split_row_bytes(channels) / 2, cuuint64_t(size.y), cuuint64_t(size.z)};
+  const cuuint64_t strides[2] = {sizes[0] * sizeof(__half), sizes[0] * sizes[1] * sizeof(__half)};
+  const cuuint32_t boxes[3] = {kRowBytes / 2, cuuint32_t(box.y), cuuint32_t(box.z)};
+  const cuuint32_t steps[3] = {1, 1, 1};
+  CUtensorMap map;
+  const CUresult result =
+      encode(&map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, size.z == 0 ? 2 : 3, const_cast<void*>(address), sizes, strides,
+             boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (result != CUDA_SUCCESS) {
+    throw Failure(kMachine, "cuTensorMapEncodeTiled failed on " + current_gpu() + " with error " +
+                                std::to_string(int(result)) + " for a map of " + std::to_string(size.z) + " x " +
+                                std::to_string(size.y) + " rows of " + std::to_string(channels) + " channels");
+  }
+  return map;
+}
+
+// ---- What is where
+
+// A chunk's arrays in the workspace, as offsets in bytes.
+struct Workspace {
+  std::size_t map[5];  // map[l]: input of layer l, (H * W, n) rows of C channels
+  std::size_t overflowed, next_tile, bytes;
+
+  explicit Workspace(int n) {
+    std::size_t end = 0;
+    auto take = [&](std::size_t size) {
+      const std::size_t at = end;
+      end = align_up(end + size);
+      return at;
+    };
+    for (int layer = 0; layer < net::kLayers; ++layer) {
+      const net::Layer& l = net::kTable.layer[layer];
+      const int channels = layer == 0 ? kNoisePadded : l.C;
+      map[layer] = take(std::size_t(l.H) * l.W * n * split_row_bytes(channels));
+    }
+    overflowed = take(n * sizeof(int));
+    next_tile = take(net::kLayers * sizeof(int));
+    bytes = end;
+  }
+};
+
+// Packed weights of a layer.
+struct Packed {
+  char* weights;  // (rows) of C channels
+  float2* fold;   // (columns) {scale, shift}
+  CUtensorMap map;
+};
+
+// The generator's own device memory, as offsets in bytes.
+struct Memory {
+  std::size_t weights[5], fold[5], channels, network, unsafe, bytes;
+
+  static constexpr int rows(int layer) {
+    return layer == 0 ? 16 * 512 : layer == 4 ? kImageColumns : 25 * net::kTable.layer[layer].K;
+  }
+  static constexpr int channels_of(int layer) { return layer == 0 ? kNoisePadded : net::kTable.layer[layer].C; }
+
+  Memory() {
+    std::size_t end = 0;
+    auto take = [&](std::size_t size) {
+      const std::size_t at = end;
+      end = align_up(end + size);
+      return at;
+    };
+    for (int layer = 0; layer < net::kLayers; ++layer) {
+      weights[layer] = take(rows(layer) * split_row_bytes(channels_of(layer)));
+      fold[layer] = take((layer == 0 ? 16 * 512 : 256) * sizeof(float2));
+    }
+    channels = take(4 * sizeof(Channels));
+    network = take(net::kNetworkBytes);
+    unsafe = take(sizeof(int));
+    bytes = end;
+  }
+};
+
+// The plan's positions, those with most input pixels first: tiles that are taken last are short, and end together.
+template <int layer>
+void order_positions(unsigned short (&order)[256]) {
+  using P = Plan<layer>;
+  auto work = [](int position) {
+    if (P::kProj) return 1;
+    // Along one axis: a phase's shifts are 2 (even) or 3 (odd), less one at the border that it would cross.
+    auto taps = [](int at, int size, int phases) {
+      const int i = phases == 1 ? at / 2 : at, odd = at % 2;
+      const int even_taps = i > 0 ? 2 : 1, odd_taps = even_taps + (i + 1 < size ? 1 : 0);
+      return phases == 2 ? even_taps + odd_taps : odd ? odd_taps : even_taps;
+    };
+    return taps(position / P::kPositionColumns, P::H, P::kRowPhases) *
+           taps(position % P::kPositionColumns, P::W, P::kColumnPhases);
+  };
+  std::iota(order, order + P::kPositions, static_cast<unsigned short>(0));
+  std::stable_sort(order, order + P::kPositions, [&](int a, int b) { return work(a) > work(b); });
+}
+
+// All public: the test looks into it.
+struct HopperGenerator : Generator {
+  HopperGenerator(const cudaDeviceProp& device, EncodeTiled encode)
+      : multiprocessors_(device.multiProcessorCount), encode_(encode), memory_(where_.bytes) {
+    CUDA_CHECK(cudaMemset(memory_.bytes(), 0, where_.bytes));  // the weights' padding stays zero
+    for (int layer = 0; layer < net::kLayers; ++layer) {
+      packed_[layer].weights = memory_.bytes() + where_.weights[layer];
+      packed_[layer].fold = reinterpret_cast<float2*>(memory_.bytes() + where_.fold[layer]);
+      packed_[layer].map = make_map(encode_, packed_[layer].weights, {0, Memory::rows(layer)},
+                                    Memory::channels_of(layer), {0, layer == 4 ? kImageColumns : 64});
+    }
+    allow_shared(product_kernel<0>, kProductSharedBytes);
+    allow_shared(product_kernel<1>, kProductSharedBytes);
+    allow_shared(product_kernel<2>, kProductSharedBytes);
+    allow_shared(product_kernel<3>, kProductSharedBytes);
+    allow_shared(image_kernel, kImageSharedBytes);
+    order_positions<0>(order_[0]);
+    order_positions<1>(order_[1]);
+    order_positions<2>(order_[2]);
+    order_positions<3>(order_[3]);
+  }
+
+  const char* name() const override { return "hopper"; }
+  int chunk_faces() const override { return kChunkFaces; }
+  double faces_per_s() const override { return 6e5; }
+  std::size_t workspace_bytes(int n) const override { return Workspace(n).bytes; }
+
+  void load_layer(int layer, const float* network, cudaStream_t stream) override {
+    const bool last = layer + 1 == net::kLayers;
+    const std::size_t begin = net::kTable.layer[layer].weight;
+    const std::size_t end = last ? net::kNetworkFloats : net::kTable.layer[layer + 1].weight;
+    if (layer == 0) CUDA_CHECK(cudaMemsetAsync(unsafe(), 0, sizeof(int), stream));
+    CUDA_CHECK(cudaMemcpyAsync(this->network() + begin, network + begin, (end - begin) * sizeof(float),
+                               cudaMemcpyDeviceToDevice, stream));
+    const Packed& p = packed_[layer];
+    Channels* in = channels() + layer - 1;
+    Channels* out = channels() + layer;
+    constexpr int kThreads = 32 * kFoldWarps;
+    switch (layer) {
+      case 0:
+        fold_proj<<<net::kProj.K / kFoldProjChannels, 16 * kFoldProjChannels, 0, stream>>>(network, p.weights, p.fold,
+                                                                                           out, unsafe());
+        break;
+      case 1:
+        fold_tconv<1><<<net::kTconv1.K, kThreads, 0, stream>>>(network, in, p.weights, p.fold, out, unsafe());
+        break;
+      case 2:
+        fold_tconv<2><<<net::kTconv2.K, kThreads, 0, stream>>>(network, in, p.weights, p.fold, out, unsafe());
+        break;
+      case 3:
+        fold_tconv<3><<<net::kTconv3.K, kThreads, 0, stream>>>(network, in, p.weights, p.fold, out, unsafe());
+        break;
+      default:
+        fold_tconv<4><<<net::kTconv4.K, kThreads, 0, stream>>>(network, in, p.weights, p.fold, nullptr, unsafe());
+    }
+    CUDA_CHECK(cudaGetLastError());
+  }
+
+  void generate(int n, const float* noise, float* faces, void* workspace, const cudaEvent_t* loaded,
+                cudaStream_t stream) override {
+    const Workspace where(n);
+    char* base = static_cast<char*>(workspace);
+    int* overflowed = reinterpret_cast<int*>(base + where.overflowed);
+    int* next_tile = reinterpret_cast<int*>(base + where.next_tile);
+
+    split_noise<<<(32 * n + 255) / 256, 256, 0, stream>>>(n, noise, base + where.map[0], overflowed, next_tile);
+    CUDA_CHECK(cudaGetLastError());
+    launch_product<0>(n, base, where, loaded, stream);
+    launch_product<1>(n, base, where, loaded, stream);
+    launch_product<2>(n, base, where, loaded, stream);
+    launch_product<3>(n, base, where, loaded, stream);
+
+    launch_image(n, base, where, faces, loaded, stream);
+
+    redo_kernel<<<std::min(n, multiprocessors_), 512, 0, stream>>>(n, noise, network(), overflowed, unsafe(),
+                                                                   static_cast<float*>(workspace), kRedoFloats, faces);
+    CUDA_CHECK(cudaGetLastError());
+  }
+
+  template <class Task>
+  static void allow_shared(void (*kernel)(Task), int bytes) {
+    CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+  }
+
+  template <int layer>
+  void launch_product(int n, char* base, const Workspace& where, const cudaEvent_t* loaded, cudaStream_t stream) {
+    using P = Plan<layer>;
+    constexpr net::Layer l = net::kTable.layer[layer];
+    await_layer(layer, loaded, stream);
+    ProductTask task;
+    task.input = make_map(encode_, base + where.map[layer], {P::H * P::W, n}, P::C, {1, 64});
+    task.weights = packed_[layer].map;
+    task.output = make_map(encode_, base + where.map[layer + 1], {l.out_H * l.out_W, n}, l.K, {1, 64});
+    task.fold = packed_[layer].fold;
+    task.overflowed = reinterpret_cast<int*>(base + where.overflowed);
+    task.next_tile = reinterpret_cast<int*>(base + where.next_tile) + layer;
+    task.n = n;
+    std::copy(order_[layer], order_[layer] + 256, task.order);
+    const int tiles = (n + kTileFaces - 1) / kTileFaces * P::kPositions;
+    product_kernel<layer><<<std::min(tiles, multiprocessors_), kProductThreads, kProductSharedBytes, stream>>>(task);
+    CUDA_CHECK(cudaGetLastError());
+  }
+
+  void launch_image(int n, char* base, const Workspace& where, float* faces, const cudaEvent_t* loaded,
+                    cudaStream_t stream) {
+    await_layer(4, loaded, stream);
+    constexpr net::Layer l = net::kTconv4;
+    ImageTask image;
+    image.input = make_map(encode_, base + where.map[4], {l.H * l.W, n}, l.C, {l.W, kImageFaces});
+    image.weights = packed_[4].map;
+    image.fold = packed_[4].fold;
+    image.faces = faces;
+    image.n = n;
+    image_kernel<<<(n + kImageFaces - 1) / kImageFaces, kImageThreads, kImageSharedBytes, stream>>>(image);
+    CUDA_CHECK(cudaGetLastError());
+  }
+
+  float* network() const { return reinterpret_cast<float*>(memory_.bytes() + where_.network); }
+  int* unsafe() const { return reinterpret_cast<int*>(memory_.bytes() + where_.unsafe); }
+  Channels* channels() const { return reinterpret_cast<Channels*>(memory_.bytes() + where_.channels); }
+
+  int multiprocessors_;
+  EncodeTiled encode_;
+  Memory where_;
+  DeviceMemory memory_;
+  Packed packed_[net::kLayers];
+  unsigned short order_[4][256] = {};
+};
+
+}  // namespace
+
+std::unique_ptr<Generator> make_hopper_generator(const cudaDeviceProp& device) {
+  if (device.major != 9 || device.minor != 0) return nullptr;
+  cudaFuncAttributes attributes;
+  if (cudaFuncGetAttributes(&attributes, product_kernel<0>) != cudaSuccess) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  if (attributes.numRegs < 100) return nullptr;  // an empty body: this build has sm_90 code, not sm_90a
+  const EncodeTiled encode = find_encode_tiled();
+  if (encode == nullptr) return nullptr;
+  return std::make_unique<HopperGenerator>(device, encode);
+}
