@@ -2,7 +2,7 @@
 """Speed of facegen_parallel on the CPU against PyTorch and onnxruntime: same network, noise, cores, all in float32.
 
     python3 -m venv peers && peers/bin/pip install numpy torch onnx onnxruntime
-    peers/bin/python tests/peers_cpu.py [--faces 1024] [--threads 2] [--rounds 5] [--json FILE]
+    peers/bin/python bench/cpu_peers.py [--faces 1024] [--threads 2] [--rounds 5] [--json FILE]
 
 Every peer runs in its own process and gets batch normalisation folded into the weights and the best of several batch
 sizes and memory layouts. Then ours and the best variant of each peer take turns, round by round, so that a disturbed
