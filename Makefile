@@ -12,7 +12,6 @@ CUARCH ?=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.SECONDARY:
 
 comma := ,
 empty :=
@@ -81,6 +80,7 @@ GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels
 RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o)
 PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/facegen_parallel.o
 
+.PRECIOUS: $(BUILD)/%.o
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(CXXFLAGS_ALL) $(EXTRA_FLAGS) -c $< -o $@
@@ -186,7 +186,7 @@ $(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/runtime/chunks.o
 $(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS)
 $(GPU_PROGRAMS):
 	@mkdir -p $(@D)
-	$(NVCC) $(NVCCFLAGS_ALL) $^ -Xcompiler -pthread -o $@
+	$(NVCC) $(NVCCFLAGS_ALL) $(filter %.cu %.o,$^) -Xcompiler -pthread -o $@
 
 test-gpu: all $(GPU_PROGRAMS)
 	PYTHON=$(PYTHON) scripts/test_gpu.sh $(BUILD)/gpu

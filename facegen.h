@@ -45,6 +45,9 @@ void facegen_free(float* memory);
  * the call before, and ranks other than 0 pass NULL for all three arrays. Zero: one call for all faces. */
 int facegen_works_in_batches(void);
 
+/* One sentence that the user should know after facegen_init ("no GPU is visible: computing on the CPU"), or NULL. */
+const char *facegen_note(void);
+
 /* What was built in, in a few words: "CUDA 13.0 (sm_90a), MPI, OpenMP". */
 const char* facegen_about(void);
 

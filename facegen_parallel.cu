@@ -10,7 +10,6 @@
 // result does not depend on the number of ranks, devices or chunks.
 #include <algorithm>
 #include <condition_variable>
-#include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <sstream>
@@ -38,6 +37,7 @@ struct Team {
 
 facegen_options g_options = {nullptr, 0, nullptr};
 Team g_team;
+std::string g_note;                  // what the user should know of the choice of devices
 Devices g_devices;                   // this rank's
 std::vector<float*> g_send_buffers;  // ranks other than 0: each holds one chunk's faces, page-locked where GPUs are
 std::vector<float> g_network;        // ranks other than 0: the network as it was received
@@ -103,7 +103,7 @@ Devices open_devices() {
       devices.push_back(open_gpu(ordinal));
     } catch (const Failure& failure) {
       if (g_options.devices) throw;
-      std::fprintf(stderr, "warning: %s; computing on the CPU\n", failure.what());
+      g_note = "warning: " + std::string(failure.what()) + "; computing on the CPU";
       devices.clear();
       use_cpu = true;
       break;
@@ -111,7 +111,7 @@ Devices open_devices() {
   }
   if (use_cpu) devices.push_back(open_cpu(g_options.threads > 0 ? g_options.threads : usable_cpus()));
   if (is_root() && wanted.empty() && !(g_options.devices && std::string(g_options.devices) == "none")) {
-    std::fprintf(stderr, "%s: computing on the CPU\n", why_not.c_str());
+    g_note = why_not + ": computing on the CPU";
   }
   return devices;
 }
@@ -327,6 +327,8 @@ extern "C" void facegen_fin(void) {
 extern "C" float* facegen_alloc(size_t floats) { return static_cast<float*>(alloc_pinned(floats * sizeof(float))); }
 extern "C" void facegen_free(float* memory) { free_pinned(memory); }
 extern "C" int facegen_works_in_batches(void) { return 1; }
+
+extern "C" const char* facegen_note(void) { return g_note.empty() ? nullptr : g_note.c_str(); }
 
 extern "C" const char* facegen_about(void) {
   static const std::string about =

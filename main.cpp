@@ -180,6 +180,14 @@ Batches open_files(const Options& options, Lines& lines, Files& files) {
   return batches;
 }
 
+// What the computing unit has to say of this rank, once no line of ours is open on the terminal.
+void print_note(const Options& options) {
+  if (!facegen_note()) return;
+  const std::string place = rank_place();
+  std::fprintf(stderr, "%s: %s%s%s\n", options.program.c_str(), place.c_str(), place.empty() ? "" : ": ",
+               facegen_note());
+}
+
 // Computes and writes every batch; prints the lines from "Initializing" to the last "Writing". Returns the elapsed
 // time.
 double compute(const Options& options, const Batches& batches, Lines& lines, Files& files) {
@@ -193,6 +201,7 @@ double compute(const Options& options, const Batches& batches, Lines& lines, Fil
   for (int i = 0; i < std::min<std::int64_t>(2, batches.count()); ++i) batch[i] = std::make_unique<Batch>(batches.most);
   std::copy(files.first_noise.begin(), files.first_noise.end(), batch[0]->noise.data());
   lines.end();
+  print_note(options);
 
   lines.begin("Calculating");
   progress_start(batches.faces, options.quiet);
@@ -291,6 +300,7 @@ void run_other(const Options& options) {
   const std::int64_t most = broadcast(0);
   if (most != kGiveUp) {
     facegen_init();
+    print_note(options);
     {
       const bool bare = !facegen_works_in_batches();  // a unit that expects arrays of its own on every rank
       HostArray network(bare ? net::kNetworkFloats : 0), noise(bare ? most * net::kNoise : 0),

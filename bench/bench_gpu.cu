@@ -143,7 +143,7 @@ std::vector<LayerTime> time_layers(int n, const std::vector<float>& network, cud
       if (layer == 3) tconv<3>(n, in, w, a, b, out, stream);
       if (layer == 4) to_image(n, in, w, raw + l.bias, out, stream);
     });
-    times.push_back({l.name, seconds, 2 * multiply_adds(l) * n});
+    times.push_back({l.name, seconds, 2 * net::multiply_adds(l) * n});
     in = out;
   }
   return times;
@@ -265,7 +265,7 @@ int run(int argc, char** argv) {
     json_layers += line;
   }
   const auto report = [&](const char* what, int faces, double seconds) {
-    const double rate = 2 * multiply_adds() * faces / seconds;
+    const double rate = 2 * net::multiply_adds() * faces / seconds;
     std::printf("%-28s %6d faces %9.3f ms %10.0f faces/s  %5.1f%% of the fp32 peak\n", what, faces, seconds * 1e3,
                 faces / seconds, 100 * rate / limits.flops);
     std::snprintf(line, sizeof(line),

@@ -40,20 +40,6 @@ class Generator {
                         cudaStream_t stream) = 0;
 };
 
-// Multiply-adds that a face needs in a layer, taps that fall off the border not counted. Along one side of H pixels,
-// the 5 taps of each hit the output map, but for one at the start and two at the end.
-constexpr double multiply_adds(const net::Layer& l) {
-  return l.H == 1 ? double(l.C) * l.out_H * l.out_W * l.K
-                  : double(net::kFilter * l.H - 3) * (net::kFilter * l.W - 3) * l.C * l.K;
-}
-
-// In the whole network: 136.9 million.
-constexpr double multiply_adds() {
-  double sum = 0;
-  for (int i = 0; i < net::kLayers; ++i) sum += multiply_adds(net::kTable.layer[i]);
-  return sum;
-}
-
 // Makes the stream wait until the layer's weights are packed: the first chunk's proj runs while tconv1's weights, the
 // largest, are still on their way.
 void await_layer(int layer, const cudaEvent_t* loaded, cudaStream_t stream);

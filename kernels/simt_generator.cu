@@ -68,7 +68,7 @@ class SimtGenerator : public Generator {
 
   const char* name() const override { return "simt"; }
   int chunk_faces() const override { return chunk_faces_; }
-  double faces_per_s() const override { return kShareOfPeak * peak_flops_ / (2 * multiply_adds()); }
+  double faces_per_s() const override { return kShareOfPeak * peak_flops_ / (2 * net::multiply_adds()); }
   double peak_flops() const override { return peak_flops_; }
 
   std::size_t workspace_bytes(int n) const override { return (kFirstMap + kSecondMap) * padded(n) * sizeof(float); }

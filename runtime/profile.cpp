@@ -23,7 +23,7 @@ std::string format(const char* pattern, Values... values) {
 double faces_per_s(const ProfileRow& row) { return row.seconds > 0 ? double(row.faces) / row.seconds : 0; }
 double bytes_per_s(const ProfileRow& row) { return row.seconds > 0 ? double(row.bytes) / row.seconds : 0; }
 double share_of_peak(const ProfileRow& row) {
-  return row.peak_flops > 0 ? faces_per_s(row) * face_flops() / row.peak_flops : 0;
+  return row.peak_flops > 0 ? faces_per_s(row) * 2 * net::multiply_adds() / row.peak_flops : 0;
 }
 
 std::string json_string(const std::string& text) {
@@ -77,26 +77,6 @@ std::vector<ProfileRow> profile_rows_from_text(const std::string& text) {
     rows.push_back(row);
   }
   return rows;
-}
-
-double face_flops() {
-  double multiply_adds = double(net::kProj.C) * net::kProj.out_H * net::kProj.out_W * net::kProj.K;
-  for (int i = 1; i < net::kLayers; ++i) {
-    const net::Layer& l = net::kTable.layer[i];
-    int taps_h = 0, taps_w = 0;  // (input, filter) pairs of one dimension whose output exists
-    for (int r = 0; r < net::kFilter; ++r) {
-      for (int h = 0; h < l.H; ++h) {
-        const int out = net::kStride * h + r - net::kCut;
-        if (out >= 0 && out < l.out_H) ++taps_h;
-      }
-      for (int w = 0; w < l.W; ++w) {
-        const int out = net::kStride * w + r - net::kCut;
-        if (out >= 0 && out < l.out_W) ++taps_w;
-      }
-    }
-    multiply_adds += double(taps_h) * taps_w * l.C * l.K;
-  }
-  return 2 * multiply_adds;
 }
 
 std::string profile_table(const ProfileSummary& summary, const std::vector<ProfileRow>& rows) {

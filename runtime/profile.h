@@ -46,7 +46,4 @@ struct ProfileSummary {
 std::string profile_table(const ProfileSummary& summary, const std::vector<ProfileRow>& rows);
 std::string profile_json(const ProfileSummary& summary, const std::vector<ProfileRow>& rows);
 
-// Floating-point operations of one face: multiply-adds that exist (taps off the border do not), times two.
-double face_flops();
-
 #endif  // FACEGEN_RUNTIME_PROFILE_H_
