@@ -246,11 +246,9 @@ double compute(const Options& options, const Batches& batches, Lines& lines, Fil
   return elapsed;
 }
 
-// Every rank sends its rows of the profile to rank 0, which prints and writes what was asked for.
-void report_profile(const Options& options, std::int64_t faces, double elapsed, double whole_run) {
+// Every rank's rows of the profile, on rank 0; elsewhere nothing.
+std::vector<ProfileRow> gather_profile() {
   const std::vector<std::string> texts = gather(profile_rows_as_text());
-  if (!is_root()) return;
-
   std::vector<ProfileRow> rows;
   for (std::size_t r = 0; r < texts.size(); ++r) {
     for (ProfileRow& row : profile_rows_from_text(texts[r])) {
@@ -258,14 +256,16 @@ void report_profile(const Options& options, std::int64_t faces, double elapsed, 
       rows.push_back(row);
     }
   }
-  const ProfileSummary summary = {options.program, kVersion, facegen_about(), rank_count(), faces, elapsed, whole_run};
+  return rows;
+}
+
+void report_profile(const Options& options, const ProfileSummary& summary, const std::vector<ProfileRow>& rows) {
   if (options.profile) std::fputs(profile_table(summary, rows).c_str(), stderr);
-  if (!options.json.empty()) {
-    const std::string json = profile_json(summary, rows);
-    OutputFile file(options.json);
-    file.append(json.data(), json.size());
-    file.finish();
-  }
+  if (options.json.empty()) return;
+  const std::string json = profile_json(summary, rows);
+  OutputFile file(options.json);
+  file.append(json.data(), json.size());
+  file.finish();
 }
 
 void run_root(const Options& options) {
@@ -287,9 +287,12 @@ void run_root(const Options& options) {
   }
   lines.begin("Finalizing");
   facegen_fin();
-  report_profile(options, batches.faces, elapsed, whole_run.seconds());
+  const std::vector<ProfileRow> rows = gather_profile();
+  const int ranks = rank_count();
   ranks_finish();
   lines.end();
+  report_profile(
+      options, {options.program, kVersion, facegen_about(), ranks, batches.faces, elapsed, whole_run.seconds()}, rows);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -310,7 +313,7 @@ void run_other(const Options& options) {
       }
     }
     facegen_fin();
-    report_profile(options, 0, 0, 0);
+    gather_profile();
   }
   ranks_finish();
 }
