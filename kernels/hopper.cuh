@@ -116,6 +116,14 @@ __device__ inline void wait_stores_done() { asm volatile("cp.async.bulk.wait_gro
 // Orders this thread's ordinary writes to shared memory before what the copy engine or the tensor cores read next.
 __device__ inline void publish_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
+// ---- kernels in a row [griddepcontrol]: one launched to overlap with the end of the one before it
+
+// What the kernels before this one wrote is there, and they need nothing any more, once this returns.
+__device__ inline void wait_for_previous_kernel() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+
+// The next kernel's blocks may take the place of those of this one that have ended.
+__device__ inline void let_next_kernel_start() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+
 // ---- groups of threads
 
 // Barrier `id` (1..15; 0 is __syncthreads) among `threads` threads.
@@ -169,20 +177,20 @@ __device__ inline void products_wait() {
   "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define FACEGEN_R40 \
   FACEGEN_R32       \
-      ", "          \
-      "%32, %33, %34, %35, %36, %37, %38, %39"
-#define FACEGEN_R64                                                                                          \
-  FACEGEN_R32                                                                                                \
-      ", "                                                                                                   \
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, " \
-      "%52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define FACEGEN_R128                                                                                         \
-  FACEGEN_R64                                                                                                \
-      ", "                                                                                                   \
-      "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, " \
-      "%84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, "   \
-      "%103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, "     \
-      "%119, %120, %121, %122, %123, %124, %125, %126, %127"
+  ", "              \
+  "%32, %33, %34, %35, %36, %37, %38, %39"
+#define FACEGEN_R64                                                                                      \
+  FACEGEN_R32                                                                                            \
+  ", "                                                                                                   \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, " \
+  "%52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define FACEGEN_R128                                                                                     \
+  FACEGEN_R64                                                                                            \
+  ", "                                                                                                   \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, " \
+  "%84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, "   \
+  "%103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, "     \
+  "%119, %120, %121, %122, %123, %124, %125, %126, %127"
 
 // One asynchronous product: d[first ...] (64 rows x columns) = a x b^T, added to what is there unless fresh. The rows
 // of d are spread over the warpgroup as PTX prescribes: warp w, lane l holds in d[first + 4 j + {0, 1, 2, 3}] the rows

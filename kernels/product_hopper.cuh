@@ -254,7 +254,8 @@ __device__ void consume(const ProductTask& task, int warpgroup, ProductShared& s
   float sum[128];
   for (;;) {
     wait(&shared.full[turn.stage], turn.parity);
-    const int number = shared.tile[turn.stage];
+    // Read by the lane that gives the stage back.
+    const int number = __shfl_sync(~0u, threadIdx.x % 32 == 0 ? shared.tile[turn.stage] : 0, 0);
     if (number < 0) break;
     const Tile<layer> tile(task, number);
     multiply<256>(sum, tile.blocks(false, false), true, warpgroup, shared, turn);
@@ -295,6 +296,8 @@ __global__ void __launch_bounds__(kProductThreads) product_kernel(const __grid_c
     barrier_init_done();
   }
   __syncthreads();
+  let_next_kernel_start();
+  wait_for_previous_kernel();
   const int warpgroup = threadIdx.x / 128;
   if (warpgroup == 2) {
     give_registers<40>();

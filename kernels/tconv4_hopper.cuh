@@ -134,6 +134,8 @@ __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_co
     barrier_init_done();
   }
   __syncthreads();
+  let_next_kernel_start();
+  wait_for_previous_kernel();
   const int warpgroup = threadIdx.x / 128;
   if (warpgroup == 3) {
     if (threadIdx.x != kImageGatherers) return;

@@ -3,6 +3,7 @@
 //   nvcc -std=c++17 -O3 -I. -gencode arch=compute_90a,code=sm_90a -o build/test_hopper tests/test_hopper.cu -Xcompiler
 //   -pthread build/test_hopper [network.bin [part [measurements.json]]]
 // It includes the generator's own source, so that maps and packed weights can be looked into.
+#include <chrono>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
@@ -452,6 +453,8 @@ void bench(Bench& b, const std::vector<float>& network, FILE* json) {
     ms[2] = layer_ms([&] { g.launch_product<2>(n, base, where, nullptr, nullptr); });
     ms[3] = layer_ms([&] { g.launch_product<3>(n, base, where, nullptr, nullptr); });
     ms[4] = layer_ms([&] { g.launch_image(n, base, where, chunk.faces.floats(), nullptr, nullptr); });
+    CUDA_CHECK(cudaDeviceSynchronize());
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // one chunk on a cool chip, then many
     const double one = median_ms(9, all);
     const double steady = median_ms(5,
                                     [&] {
