@@ -174,8 +174,12 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ -lgtest_main -lgtest $(LDLIBS_IO) $(LDLIBS_PARALLEL) -o $@
 
-test: all $(TEST_PROGRAMS)
-	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" $(PYTHON) -m pytest -q tests
+MPI_TRANSFERS := $(if $(HAVE_MPI),$(BUILD)/tests/mpi_transfers)
+$(BUILD)/tests/mpi_transfers: $(BUILD)/tests/mpi_transfers.o $(RANKS)
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_PARALLEL) -o $@
+
+test: all $(TEST_PROGRAMS) $(MPI_TRANSFERS)
+	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" FACEGEN_MPI_TRANSFERS="$(MPI_TRANSFERS)" $(PYTHON) -m pytest -q tests
 
 # On a machine with a GPU: the kernels layer by layer, the programs, and everything small under compute-sanitizer.
 GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper bench_gpu)

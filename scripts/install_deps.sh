@@ -22,12 +22,14 @@ build | openmpi-bin    | command -v mpirun
 build | libopenmpi-dev | command -v mpicxx
 build | libpng-dev     | has_header png.h
 test  | clang          | command -v clang++
+test  | g++-aarch64-linux-gnu | command -v aarch64-linux-gnu-g++
 test  | git            | command -v git
 test  | libgtest-dev   | has_header gtest/gtest.h
 test  | munge          | command -v munged
 test  | procps         | command -v ps
 test  | python3-numpy  | has_modules numpy
 test  | python3-pytest | has_modules numpy pytest
+test  | qemu-user      | command -v qemu-aarch64
 test  | shellcheck     | command -v shellcheck
 test  | slurm-client   | command -v salloc
 test  | slurmctld      | command -v slurmctld

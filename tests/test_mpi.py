@@ -114,6 +114,15 @@ def test_a_killed_rank_ends_the_whole_job(victim, tmp_path):
     assert not (tmp_path / "o.txt").exists() and not (tmp_path / "o.bmp").exists()
 
 
+def test_transfers_larger_than_one_mpi_call():
+    """Counts beyond what one call moves go in pieces, in order."""
+    programs = os.environ.get("FACEGEN_MPI_TRANSFERS")
+    if not programs:
+        pytest.skip("`make test` builds this program")
+    done = run("mpirun", "-n", 2, programs)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+
 def test_full_disk_ends_the_whole_job(tmp_path):
     noise = write_noise(tmp_path / "n.txt", np.zeros((3, 100), np.float32))
     done = mpirun(2, NETWORK, noise, "/dev/full", "none")
