@@ -54,7 +54,7 @@ IO_FLAGS := $(if $(HAVE_PNG),-DFACEGEN_PNG)
 OPENMP_FLAGS := $(if $(HAVE_OPENMP),-fopenmp)
 
 ifneq ($(HAVE_MPI),)
-  MPI_FLAGS := -DFACEGEN_MPI -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(filter -I%,$(shell $(MPICXX) --showme:compile)))
+  MPI_FLAGS := -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(filter -I%,$(shell $(MPICXX) --showme:compile)))
   MPI_LIBS := $(shell $(MPICXX) --showme:link)
 endif
 ifneq ($(HAVE_CUDA),)
@@ -105,10 +105,9 @@ ifneq ($(filter x86_64%,$(shell $(CXX) -dumpmachine)),)
 endif
 
 # The ranks of a job, with MPI and without.
-$(BUILD)/runtime/ranks_mpi.o: runtime/ranks.cpp
-	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS_ALL) $(MPI_FLAGS) -c $< -o $@
-RANKS := $(BUILD)/runtime/$(if $(HAVE_MPI),ranks_mpi,ranks).o
+$(BUILD)/runtime/ranks_mpi.o: EXTRA_FLAGS = $(MPI_FLAGS)
+SINGLE_RANK := $(addprefix $(BUILD)/runtime/,ranks.o launch.o ranks_single.o)
+RANKS := $(if $(HAVE_MPI),$(addprefix $(BUILD)/runtime/,ranks.o launch.o ranks_mpi.o),$(SINGLE_RANK))
 
 # ---- Programs -----------------------------------------------------------------------------------------------------------
 
@@ -130,7 +129,7 @@ facegen_seq facegen_parallel compare_result: %: $(BUILD)/bin/% FORCE
 	@cmp -s $< $@ || cp -f $< $@
 FORCE:
 
-$(BUILD)/bin/facegen_seq: $(BUILD)/facegen_seq.o $(DRIVER_OBJECTS) $(BUILD)/runtime/ranks.o
+$(BUILD)/bin/facegen_seq: $(BUILD)/facegen_seq.o $(DRIVER_OBJECTS) $(SINGLE_RANK)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) -o $@
 

@@ -16,7 +16,7 @@
 class Generator {
  public:
   virtual ~Generator() = default;
-  virtual const char* name() const = 0;    // "simt", "mma", "hopper"
+  virtual const char* name() const = 0;    // "simt", "hopper"
   virtual int chunk_faces() const = 0;     // chunk size that keeps the whole chip busy
   virtual double faces_per_s() const = 0;  // roughly, on this device
   // Floating-point operations a second of the units that it computes on, by the data sheet; 0: unknown.

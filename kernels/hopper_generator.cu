@@ -9,6 +9,7 @@
 #include <numeric>
 #include <string>
 
+#include "kernels/clock.h"
 #include "kernels/cuda_check.h"
 #include "kernels/cuda_memory.h"
 #include "kernels/fold_network.cuh"
@@ -21,6 +22,8 @@
 namespace {
 
 constexpr int kChunkFaces = 2048;
+constexpr double kTensorFlops = 4096;  // dense fp16 operations a cycle and multiprocessor (m64n256k16 takes 128 cycles)
+constexpr int kProducts = 3;           // of fp16, for one of fp32
 constexpr std::size_t kAlignment = 1024;  // of everything in the workspace and in memory_, bytes
 
 constexpr std::size_t align_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
@@ -146,6 +149,7 @@ void order_positions(unsigned short (&order)[256]) {
 struct HopperGenerator : Generator {
   HopperGenerator(const cudaDeviceProp& device, EncodeTiled encode)
       : multiprocessors_(device.multiProcessorCount), encode_(encode), memory_(where_.bytes) {
+    clock_hz_ = current_clock_hz();
     CUDA_CHECK(cudaMemset(memory_.bytes(), 0, where_.bytes));  // the weights' padding stays zero
     for (int layer = 0; layer < net::kLayers; ++layer) {
       packed_[layer].weights = memory_.bytes() + where_.weights[layer];
@@ -167,6 +171,7 @@ struct HopperGenerator : Generator {
   const char* name() const override { return "hopper"; }
   int chunk_faces() const override { return kChunkFaces; }
   double faces_per_s() const override { return 8e5; }
+  double peak_flops() const override { return kTensorFlops * clock_hz_ * multiprocessors_ / kProducts; }
   std::size_t workspace_bytes(int n) const override { return Workspace(n).bytes; }
 
   void load_layer(int layer, const float* network, cudaStream_t stream) override {
@@ -280,6 +285,7 @@ struct HopperGenerator : Generator {
   Channels* channels() const { return reinterpret_cast<Channels*>(memory_.bytes() + where_.channels); }
 
   int multiprocessors_;
+  double clock_hz_ = 0;
   EncodeTiled encode_;
   Memory where_;
   DeviceMemory memory_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "kernels/clock.h"
 #include "kernels/cuda_memory.h"
 #include "kernels/generator.h"
 #include "kernels/pack.cuh"
@@ -56,11 +57,9 @@ constexpr std::size_t kSecondMap = std::max(map_floats(1), map_floats(3));  // 6
 class SimtGenerator : public Generator {
  public:
   explicit SimtGenerator(const cudaDeviceProp& device) : packed_(kPacked.floats * sizeof(float)) {
-    int kilohertz = 0;
-    CUDA_CHECK(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, current_ordinal()));
     // sm_60 and sm_80 have 64 CUDA cores a multiprocessor where their relatives have 128; sm_70 and sm_75 have 64, too.
     const int cores = device.major == 7 || (device.minor == 0 && (device.major == 6 || device.major == 8)) ? 64 : 128;
-    peak_flops_ = 2.0 * device.multiProcessorCount * cores * kilohertz * 1e3;
+    peak_flops_ = 2.0 * device.multiProcessorCount * cores * current_clock_hz();
 
     // 1,024 on an H100: tconv1 then has 2,048 tiles for the 264 blocks that run at a time.
     chunk_faces_ = std::max(1, device.multiProcessorCount / 16) * 128;
@@ -113,12 +112,6 @@ class SimtGenerator : public Generator {
 
  private:
   static std::size_t padded(int n) { return std::size_t(n + kQuad - 1) / kQuad * kQuad; }
-
-  static int current_ordinal() {
-    int ordinal = 0;
-    CUDA_CHECK(cudaGetDevice(&ordinal));
-    return ordinal;
-  }
 
   static void copy(const float* from, float* to, std::size_t floats, cudaStream_t stream) {
     CUDA_CHECK(cudaMemcpyAsync(to, from, floats * sizeof(float), cudaMemcpyDeviceToDevice, stream));

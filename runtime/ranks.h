@@ -1,5 +1,6 @@
-// The ranks of one job: MPI behind a few verbs, so that a build without MPI (MPI=0, facegen_seq) is simply a job of one
-// rank. Errors end the whole job: a failed MPI call throws Failure, and main() turns any Failure into end_job().
+// The ranks of one job: MPI behind a few verbs (ranks_mpi.cpp), so that a build without MPI (MPI=0, facegen_seq) is
+// simply a job of one rank (ranks_single.cpp). Errors end the whole job: a failed MPI call throws Failure, and main()
+// turns any Failure into end_job().
 #ifndef FACEGEN_RUNTIME_RANKS_H_
 #define FACEGEN_RUNTIME_RANKS_H_
 

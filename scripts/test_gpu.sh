@@ -42,6 +42,11 @@ if command -v compute-sanitizer > /dev/null; then
     FACEGEN_KERNELS=simt check "simt_racecheck_$layer" timeout 300 compute-sanitizer --tool racecheck --error-exitcode 9 \
       "$programs/test_gpu" --small --layer "$layer" &
   done
+  # Every kernel of the Hopper path once, on a chunk that fills no tile.
+  for tool in memcheck synccheck initcheck racecheck; do
+    [ $hopper = no ] || check "hopper_$tool" timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+      "$programs/test_hopper" network.bin launches &
+  done
   wait
 else
   echo "left out: no compute-sanitizer here"
