@@ -189,7 +189,7 @@ $(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/runtime/chunks.o
 $(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS)
 $(GPU_PROGRAMS):
 	@mkdir -p $(@D)
-	$(NVCC) $(NVCCFLAGS_ALL) $(filter %.cu %.o,$^) -Xcompiler -pthread -o $@
+	$(NVCC) $(NVCCFLAGS_ALL) $< $(filter %.o,$^) -Xcompiler -pthread -o $@
 
 test-gpu: all $(GPU_PROGRAMS)
 	PYTHON=$(PYTHON) scripts/test_gpu.sh $(BUILD)/gpu
