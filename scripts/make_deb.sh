@@ -10,12 +10,22 @@ trap 'rm -rf "$root"' EXIT
 chmod 755 "$root"
 make --no-print-directory install DESTDIR="$root" PREFIX=/usr
 
-# The package of every shared library that the programs ask for by name.
+# The package that a library comes from. dpkg knows it by one of its names: a link or not, under /usr or not.
+owner() {
+  real=$(readlink -f "$1")
+  for name in "$1" "$real" "/usr$1" "${1#/usr}" "${real#/usr}"; do
+    package=$(dpkg -S "$name" 2> /dev/null | cut -d: -f1)
+    if [ -n "$package" ]; then echo "$package"; return; fi
+  done
+}
+
+# The packages of the shared libraries that the programs need, but for those that only other libraries need.
+needed() { objdump -p "$1" | awk '$1 == "NEEDED" {print $2}'; }
 depends=$(for program in "$root"/usr/bin/*; do
-  ldd "$program" | awk '$2 == "=>" && $3 ~ /^\// {print $3}'
-done | sort -u | while read -r library; do
-  dpkg -S "$(readlink -f "$library")" 2> /dev/null || dpkg -S "*/$(basename "$(readlink -f "$library")")" 2> /dev/null
-done | cut -d: -f1 | sort -u | grep -v '^diversion' | paste -sd, | sed 's/,/, /g')
+  for library in $(needed "$program"); do
+    owner "$(ldd "$program" | awk -v name="$library" '$1 == name {print $3}')"
+  done
+done | sort -u | grep . | paste -sd, | sed 's/,/, /g')
 if ldd "$root/usr/bin/facegen_parallel" | grep -q libmpi; then depends="$depends, openmpi-bin"; fi
 
 mkdir "$root/DEBIAN"
