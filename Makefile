@@ -74,7 +74,7 @@ CONFIG := $(CXX)$(if $(HAVE_CUDA),-cuda$(subst $(space),-,$(ARCHS)))$(if $(HAVE_
 BUILD := build/$(subst /,_,$(CONFIG))
 
 IO_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard io/*.cpp))
-DRIVER_OBJECTS := $(IO_OBJECTS) $(addprefix $(BUILD)/,main.o runtime/options.o runtime/profile.o runtime/progress.o runtime/hooks.o)
+DRIVER_OBJECTS := $(IO_OBJECTS) $(addprefix $(BUILD)/,main.o runtime/batches.o runtime/options.o runtime/profile.o runtime/progress.o runtime/hooks.o)
 CPU_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard cpu/*.cpp))
 GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu)),$(BUILD)/kernels/no_gpu.o)
 RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o)

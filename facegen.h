@@ -41,12 +41,13 @@ void facegen_configure(const struct facegen_options* options);
 float* facegen_alloc(size_t floats);
 void facegen_free(float* memory);
 
-/* Non-zero: facegen may be called several times. After the first call network is then NULL, which means the network of
- * the call before, and ranks other than 0 pass NULL for all three arrays. Zero: one call for all faces. */
-int facegen_works_in_batches(void);
+/* The most faces that this unit would like in one call; known before facegen_init. Where it is not 0, facegen may be
+ * called several times: after the first call network is then NULL, which means the network of the call before, and
+ * ranks other than 0 pass NULL for all three arrays. 0: one call for all faces. */
+int facegen_batch_faces(void);
 
 /* One sentence that the user should know after facegen_init ("no GPU is visible: computing on the CPU"), or NULL. */
-const char *facegen_note(void);
+const char* facegen_note(void);
 
 /* What was built in, in a few words: "CUDA 13.0 (sm_90a), MPI, OpenMP". */
 const char* facegen_about(void);

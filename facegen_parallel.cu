@@ -9,6 +9,7 @@
 // A face is computed by the same sums in the same order wherever it is computed and whatever chunk it comes in, so the
 // result does not depend on the number of ranks, devices or chunks.
 #include <algorithm>
+#include <climits>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
@@ -234,6 +235,11 @@ void run_root(const std::vector<Share>& shares, float* network, bool new_network
   for (int r = 1; r < rank_count(); ++r) {
     transfers.send(r, 0, inputs + shares[r].first * net::kNoise, std::size_t(shares[r].faces) * net::kNoise);
     const std::vector<Share> theirs = plan_of(r, shares[r]);
+    if (std::int64_t(theirs.size()) > Transfers::max_id()) {
+      throw Failure(kMachine, std::to_string(theirs.size()) +
+                                  " chunks for one rank are more than MPI can tell apart (" +
+                                  std::to_string(Transfers::max_id()) + "): try a smaller --batch");
+    }
     for (std::size_t i = 0; i < theirs.size(); ++i) {
       const std::int64_t faces = theirs[i].faces;
       transfers.receive(r, std::int64_t(i), outputs + theirs[i].first * net::kFaceFloats,
@@ -326,7 +332,15 @@ extern "C" void facegen_fin(void) {
 
 extern "C" float* facegen_alloc(size_t floats) { return static_cast<float*>(alloc_pinned(floats * sizeof(float))); }
 extern "C" void facegen_free(float* memory) { free_pinned(memory); }
-extern "C" int facegen_works_in_batches(void) { return 1; }
+
+// A GPU is done with any batch long before it is written, and each batch costs it the filling and draining of its
+// pipeline: the larger the better. Cores compute for so long that the files of one batch are best written beside the
+// next.
+extern "C" int facegen_batch_faces(void) {
+  constexpr int kFacesPerCpu = 1024;
+  const bool cpu = (g_options.devices && std::string(g_options.devices) == "none") || count_gpus() == 0;
+  return cpu ? kFacesPerCpu * std::min(usable_cpus() * rank_count(), 1 << 20) : INT_MAX;
+}
 
 extern "C" const char* facegen_note(void) { return g_note.empty() ? nullptr : g_note.c_str(); }
 

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -22,6 +21,7 @@
 #include "io/readers.h"
 #include "io/writers.h"
 #include "network.h"
+#include "runtime/batches.h"
 #include "runtime/failure.h"
 #include "runtime/options.h"
 #include "runtime/profile.h"
@@ -31,8 +31,6 @@
 namespace {
 
 constexpr std::int64_t kNoMoreBatches = -1, kGiveUp = -2;  // said by rank 0 in place of a batch's number of faces
-constexpr std::int64_t kFaceBytes = net::kFaceFloats * sizeof(float);
-constexpr std::int64_t kNoiseBytes = net::kNoise * sizeof(float);
 
 // Does one stage of the host's work and remembers how long it took, for how many faces and bytes.
 template <typename Work>
@@ -40,50 +38,6 @@ void stage(const char* name, std::int64_t faces, std::int64_t bytes, Work work) 
   const ProfileTimer timer;
   work();
   profile_add(name, "", timer.seconds(), bytes, faces);
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Memory
-// ---------------------------------------------------------------------------------------------------------------------
-
-// Floats in the memory that the computing unit likes best, else in ordinary memory. Never filled before they are used.
-class HostArray {
- public:
-  explicit HostArray(std::size_t floats) {
-    if (floats == 0) return;
-    data_ = facegen_alloc(floats);
-    from_unit_ = data_ != nullptr;
-    if (!from_unit_) data_ = static_cast<float*>(std::calloc(floats, sizeof(float)));
-    if (!data_) {
-      throw Failure(kMachine, "out of memory: no " + std::to_string((floats * sizeof(float)) >> 20) +
-                                  " MiB to be had for a batch of faces; try a smaller --batch");
-    }
-  }
-  ~HostArray() { from_unit_ ? facegen_free(data_) : std::free(data_); }
-  HostArray(const HostArray&) = delete;
-  HostArray& operator=(const HostArray&) = delete;
-  float* data() const { return data_; }
-
- private:
-  float* data_ = nullptr;
-  bool from_unit_ = false;
-};
-
-// How many faces to take at a time. All at once where they fit into a bounded piece of the memory that is free; else so
-// many that two batches do.
-std::int64_t batch_faces(std::int64_t faces, std::int64_t wanted) {
-  if (!facegen_works_in_batches()) {
-    if (faces > INT_MAX) {
-      throw Failure(kBadInput, std::to_string(faces) + " faces are more than one call of facegen() takes (" +
-                                   std::to_string(INT_MAX) + "): split the noise file");
-    }
-    return faces;
-  }
-  if (wanted > 0) return std::min(faces, wanted);
-  constexpr std::int64_t kMost = std::int64_t(3500) << 20;  // bytes
-  const std::int64_t free = std::int64_t(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-  const std::int64_t fit = std::max<std::int64_t>(1, std::min(kMost, free / 2) / (kFaceBytes + kNoiseBytes));
-  return faces <= fit ? faces : std::max<std::int64_t>(1, fit / 2);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -129,20 +83,6 @@ struct Files {
   std::vector<float> first_noise;  // (n, 100), the first batch
 };
 
-// What one batch is made of; two of them take turns.
-struct Batch {
-  explicit Batch(std::int64_t faces) : noise(faces * net::kNoise), faces(faces * net::kFaceFloats) {}
-  HostArray noise;  // (n, 100)
-  HostArray faces;  // (n, 64, 64, 3)
-};
-
-// The run cut into batches of `most` faces.
-struct Batches {
-  std::int64_t faces, most;
-  std::int64_t count() const { return faces == 0 ? 1 : (faces + most - 1) / most; }
-  std::int64_t size(std::int64_t k) const { return std::min(most, faces - k * most); }
-};
-
 void warn_of_surplus(const Options& options, const Files& files) {
   if (!files.noise->surplus()) return;
   std::fprintf(stderr, "%s: warning: '%s' holds more numbers than its %lld faces need; the rest is ignored\n",
@@ -172,7 +112,7 @@ Batches open_files(const Options& options, Lines& lines, Files& files) {
   const std::int64_t faces = files.noise->faces();
   files.data = FaceWriter::open_data(options.data, faces, threads);
   files.image = FaceWriter::open_image(options.image, faces, threads);
-  const Batches batches = {faces, batch_faces(faces, options.batch)};
+  const Batches batches = plan_batches(faces, options.batch);
   files.first_noise.resize(std::size_t(batches.size(0)) * net::kNoise);
   read_noise(files, batches.size(0), files.first_noise.data());
   lines.end();
@@ -305,7 +245,7 @@ void run_other(const Options& options) {
     facegen_init();
     print_note(options);
     {
-      const bool bare = !facegen_works_in_batches();  // a unit that expects arrays of its own on every rank
+      const bool bare = facegen_batch_faces() == 0;  // a unit that expects arrays of its own on every rank
       HostArray network(bare ? net::kNetworkFloats : 0), noise(bare ? most * net::kNoise : 0),
           faces(bare ? most * net::kFaceFloats : 0);
       for (std::int64_t n; (n = broadcast(0)) != kNoMoreBatches;) {

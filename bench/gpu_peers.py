@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import pathlib
+import shlex
 import statistics
 import subprocess
 import tempfile
@@ -170,7 +171,7 @@ def main():
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--scratch", default="/dev/shm", help="folder in memory for our faces")
     parser.add_argument("--commit", default="", help="what was measured, where git is not at hand")
-    parser.add_argument("options", nargs="*", help="further options for facegen_parallel, after --")
+    parser.add_argument("--options", type=shlex.split, default=[], help="further options for facegen_parallel, in one word")
     arguments = parser.parse_args()
 
     layers = folded_weights(ROOT / "network.bin")

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import statistics
 import subprocess
 import tempfile
@@ -122,7 +123,7 @@ def main():
     parser.add_argument("--plot", type=pathlib.Path, help="draw them here (.png)")
     parser.add_argument("--note", default="", help="one line for the JSON: what else should be known of this run")
     parser.add_argument("--scratch", default=None, help="folder for the output files (default: the system's)")
-    parser.add_argument("arguments", nargs="*", help="further options for facegen_parallel, after --")
+    parser.add_argument("--options", type=shlex.split, default=[], help="further options for facegen_parallel, in one word")
     arguments = parser.parse_args()
 
     rows = []
@@ -130,12 +131,12 @@ def main():
         folder = pathlib.Path(scratch)
         print(f"{'N':>8} {'ours, s':>10} {'peer, s':>10} {'ratio':>7} {'elapsed, s':>11} {'ours, MiB':>10} {'peer, MiB':>10}")
         for n in arguments.faces:
-            row = compare(n, arguments.driver, folder, arguments.runs, arguments.arguments)
+            row = compare(n, arguments.driver, folder, arguments.runs, arguments.options)
             rows.append(row)
             print(f"{n:>8} {row['seconds']:>10.3f} {row['peer']['seconds']:>10.3f} "
                   f"{row['peer']['seconds'] / row['seconds']:>7.2f} {row['elapsed_s']:>11.4f} {row['peak_mib']:>10.0f} "
                   f"{row['peer']['peak_mib']:>10.0f}", flush=True)
-        memory = memory_over_n(folder, arguments.memory, arguments.arguments)
+        memory = memory_over_n(folder, arguments.memory, arguments.options)
     for row in memory:
         print(f"{row['faces']:>8} faces: {row['seconds']:.1f} s, {row['peak_mib']:.0f} MiB")
     if arguments.json:

@@ -1,10 +1,13 @@
 """What SPEC 2, 3 and 5 say about the programs, line by line, and everything that can be wrong with their input."""
 import json
 import os
+import pathlib
 import re
+import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 
 import numpy as np
@@ -184,11 +187,20 @@ def test_network_is_a_directory(program, small, tmp_path):
     refused(generate(program, tmp_path, small, "none", "none"), program, 1, tmp_path, "directory")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_network_unreadable(program, small, tmp_path):
-    (tmp_path / "n.bin").write_bytes(b"")
-    (tmp_path / "n.bin").chmod(0)
-    refused(generate(program, tmp_path / "n.bin", small, "none", "none"), program, 1, "n.bin", "permission")
+@pytest.mark.parametrize("which", ["network", "noise"])
+def test_unreadable(program, which, noise):
+    """As a user who may not read the file; root reads everything, so root becomes nobody for this."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        shutil.copy(ROOT / program, folder)
+        shutil.copy(NETWORK, folder / "network.bin")
+        write_noise(folder / "noise.txt", noise(1))
+        unreadable = folder / {"network": "network.bin", "noise": "noise.txt"}[which]
+        unreadable.chmod(0)
+        user = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        done = run(program, "network.bin", "noise.txt", "none", "none", cwd=folder, env={**os.environ, "HOME": name}, **user)
+        refused(done, program, 1, unreadable.name, "ermission")
 
 
 @pytest.mark.parametrize("size", [0, 1, NETWORK_BYTES - 4, NETWORK_BYTES + 1])
@@ -485,7 +497,7 @@ def test_memory_does_not_grow_with_n(noise, tmp_path):
     driver is what is measured."""
     (tmp_path / "unit.cpp").write_text("""
         #include "facegen.h"
-        extern "C" int facegen_works_in_batches(void) { return 1; }
+        extern "C" int facegen_batch_faces(void) { return 1 << 30; }
         extern "C" void facegen_init() {}
         extern "C" void facegen_fin() {}
         extern "C" void facegen(int n, float*, float* in, float* out) {
