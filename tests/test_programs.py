@@ -483,8 +483,8 @@ def test_progress_only_on_a_terminal(noise, tmp_path):
     shown = on_a_terminal(command)
     assert re.search(r"\r\x1b\[K\d+ of 600 faces, \d+ faces/s, \d+ s left", shown), shown
     assert shown.endswith("\r\x1b[K") and "\n" not in shown
-    assert on_a_terminal([*command, "-q"]) == ""
-    assert run(*command).stderr == b""
+    assert "faces/s" not in on_a_terminal([*command, "-q"])
+    assert b"faces/s" not in run(*command).stderr
 
 
 def test_profile_and_json(program, small, tmp_path):
