@@ -197,7 +197,7 @@ test-gpu: all $(GPU_PROGRAMS)
 # ---- Measuring ------------------------------------------------------------------------------------------------------------
 
 BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
-BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(IO_OBJECTS) $(BUILD)/runtime/profile.o $(BUILD)/runtime/hooks.o $(RANKS)
+BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(IO_OBJECTS) $(BUILD)/runtime/batches.o $(BUILD)/runtime/profile.o $(BUILD)/runtime/hooks.o $(RANKS)
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BENCH_OBJECTS)
 	@mkdir -p $(@D)

@@ -12,6 +12,7 @@
 #include <climits>
 #include <condition_variable>
 #include <cstdlib>
+#include <list>
 #include <mutex>
 #include <sstream>
 #include <string>
@@ -20,6 +21,7 @@
 
 #include "facegen.h"
 #include "network.h"
+#include "runtime/batches.h"
 #include "runtime/chunks.h"
 #include "runtime/device.h"
 #include "runtime/device_run.h"
@@ -38,10 +40,10 @@ struct Team {
 
 facegen_options g_options = {nullptr, 0, nullptr};
 Team g_team;
-std::string g_note;                  // what the user should know of the choice of devices
-Devices g_devices;                   // this rank's
-std::vector<float*> g_send_buffers;  // ranks other than 0: each holds one chunk's faces, page-locked where GPUs are
-std::vector<float> g_network;        // ranks other than 0: the network as it was received
+std::string g_note;                   // what the user should know of the choice of devices
+Devices g_devices;                    // this rank's
+std::list<HostArray> g_send_buffers;  // ranks other than 0: each holds one chunk's faces
+std::vector<float> g_network;         // ranks other than 0: the network as it was received
 
 std::vector<Share> plan_of(int r, Share share) {
   return plan_chunks(share, int(std::max<std::int64_t>(1, g_team.devices[r])), int(g_team.chunk_faces[r]));
@@ -145,8 +147,10 @@ class ResultArray : public Sink {
 // Other ranks: a chunk is computed into one of a few buffers, and the buffer is free again once its faces were sent.
 class SendBuffers : public Sink {
  public:
-  SendBuffers(const std::vector<Share>& chunks, const std::vector<float*>& buffers)
-      : chunks_(chunks), free_(buffers), used_(chunks.size(), nullptr) {}
+  SendBuffers(const std::vector<Share>& chunks, const std::list<HostArray>& buffers)
+      : chunks_(chunks), used_(chunks.size(), nullptr) {
+    for (const HostArray& buffer : buffers) free_.push_back(buffer.data());
+  }
 
   float* place(std::size_t i) override {
     std::unique_lock<std::mutex> lock(mutex_);
@@ -195,23 +199,12 @@ class SendBuffers : public Sink {
   bool over_ = false;
 };
 
-float* alloc_host(std::size_t floats) {
-  void* memory = alloc_pinned(floats * sizeof(float));
-  return static_cast<float*>(memory ? memory : std::malloc(floats * sizeof(float)));
-}
-
-void free_host(float* memory) {
-  if (!free_pinned(memory)) std::free(memory);
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // One run, seen from rank 0 and from the others
 // ---------------------------------------------------------------------------------------------------------------------
 
 constexpr int kPatience = 1000;  // us between two looks at the devices of a rank that has nothing else to do,
 constexpr int kHaste = 50;       // and of one that has data under way to or from other ranks
-
-constexpr std::int64_t kFaceBytes = net::kFaceFloats * sizeof(float);
 
 // network (net::kNetworkFloats), complete on rank 0, to every rank.
 void share_network(float* network) {
@@ -308,9 +301,7 @@ extern "C" void facegen_init(void) {
 
   // As many buffers as there can be chunks under way on the devices, and two whose faces are being sent.
   for (int i = 0; !is_root() && i < slots + 2; ++i) {
-    float* buffer = alloc_host(std::size_t(chunk_faces) * net::kFaceFloats);
-    if (!buffer) throw Failure(kMachine, "out of memory for " + std::to_string(slots + 2) + " chunks of faces");
-    g_send_buffers.push_back(buffer);
+    g_send_buffers.emplace_back(std::size_t(chunk_faces) * net::kFaceFloats);
   }
 }
 
@@ -325,7 +316,6 @@ extern "C" void facegen(int num_to_gen, float* network, float* inputs, float* ou
 }
 
 extern "C" void facegen_fin(void) {
-  for (float* buffer : g_send_buffers) free_host(buffer);
   g_send_buffers.clear();
   g_devices.clear();
 }
