@@ -53,8 +53,9 @@ __device__ inline int exponent_towards(int target, float x) {
   return max(-100, min(100, target - ilogbf(x)));
 }
 
-// Writes 8 neighbouring channels c .. c + 7 of one weight row.
-__device__ inline void write_split(char* row, int c, const float (&w)[8]) {
+// Writes 8 neighbouring channels c .. c + 7 of one row of C weights.
+template <bool eight>
+__device__ inline void write_weights(char* row, int C, int c, const float (&w)[8]) {
   union {
     __half2 half2[4];
     uint4 bits;
@@ -64,9 +65,16 @@ __device__ inline void write_split(char* row, int c, const float (&w)[8]) {
     const SplitPair s = split_pair(w[2 * i], w[2 * i + 1]);
     hi.half2[i] = s.hi;
     lo.half2[i] = s.lo;
+    if (eight) {
+      const Corrections8 e = corrections8(w[2 * i], w[2 * i + 1], s.hi, power_of_two(kWeightHi8Exponent),
+                                          power_of_two(kWeightLo8Exponent));
+      char* first = row + first8_byte(C, c + 2 * i);
+      *reinterpret_cast<uint16_t*>(first) = uint16_t(e.hi);
+      *reinterpret_cast<uint16_t*>(first + kRowBytes / 2) = uint16_t(e.lo);
+    }
   }
-  *reinterpret_cast<uint4*>(row + hi_byte(c)) = hi.bits;
-  *reinterpret_cast<uint4*>(row + hi_byte(c) + kRowBytes / 2) = lo.bits;
+  *reinterpret_cast<uint4*>(row + hi_byte(eight, c)) = hi.bits;
+  if (!eight) *reinterpret_cast<uint4*>(row + lo16_byte(c)) = lo.bits;
 }
 
 constexpr int kFoldProjChannels = 8;  // a block's; it has all 16 positions of each: 128 columns, one per thread
@@ -117,12 +125,12 @@ __global__ void fold_proj(const float* __restrict__ network, char* __restrict__ 
 
   char* row = packed + column * split_row_bytes(kNoisePadded);
   for (int c = 0; c < kNoisePadded; c += 8) {
-    const float loss = expected_loss(Plan<0>::kBlocks, c / kSplitBlock);
+    const float loss = expected_loss(Plan<0>::kEight, Plan<0>::kBlocks, c);
     float w[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i)
       w[i] = c + i < l.C ? ldexpf(loss * weight[(c + i) * kColumns], f - kNoiseExponent) : 0.f;
-    write_split(row, c, w);
+    write_weights<Plan<0>::kEight>(row, kNoisePadded, c, w);
   }
 }
 
@@ -199,17 +207,18 @@ __global__ void fold_tconv(const float* __restrict__ network, const Channels* __
   }
   __syncthreads();
 
-  int row = tap * K + k, blocks = C / kSplitBlock;
+  constexpr bool eight = corrections_in_8_bits(layer);
+  int row = tap * K + k, blocks = C / 32;
   if constexpr (layer != 4) {
     row = Plan<layer>::weight_row(r, s) + k;
     blocks = blocks_after<layer>(r, s);
   }
   for (int c = 8 * lane; c < C; c += 8 * 32) {
-    const float loss = expected_loss(blocks, c / kSplitBlock);
+    const float loss = expected_loss(eight, blocks, c);
     float w[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) w[i] = ldexpf(loss * weight[c + i], f - in->exponent[c + i]);
-    write_split(packed + row * split_row_bytes(C), c, w);
+    write_weights<eight>(packed + row * split_row_bytes(C), C, c, w);
   }
 }
 
@@ -230,11 +239,12 @@ __global__ void split_noise(int n, const float* __restrict__ noise, char* __rest
     __half2 half2[2];
     uint2 bits;
   } hi = {{a.hi, b.hi}}, lo = {{a.lo, b.lo}};
-  char* row = map + face * split_row_bytes(kNoisePadded) + hi_byte(c);
-  *reinterpret_cast<uint2*>(row) = hi.bits;
-  *reinterpret_cast<uint2*>(row + kRowBytes / 2) = lo.bits;
-  const bool fits =
-      fabsf(x.x) <= kLargest && fabsf(x.y) <= kLargest && fabsf(x.z) <= kLargest && fabsf(x.w) <= kLargest;
+  static_assert(!Plan<0>::kEight, "noise has 16-bit corrections");
+  char* row = map + face * split_row_bytes(kNoisePadded);
+  *reinterpret_cast<uint2*>(row + hi_byte(false, c)) = hi.bits;
+  *reinterpret_cast<uint2*>(row + lo16_byte(c)) = lo.bits;
+  constexpr float most = largest_value(false);
+  const bool fits = fabsf(x.x) <= most && fabsf(x.y) <= most && fabsf(x.z) <= most && fabsf(x.w) <= most;
   const bool all_fit = __all_sync(~0u, fits);
   if (c == 0) overflowed[face] = all_fit ? 0 : 1;
 }

@@ -74,6 +74,40 @@ __device__ inline void wait(uint64_t* barrier, uint32_t parity) {
   }
 }
 
+// ---- clusters [barrier.cluster, mapa, st.async]: blocks that run side by side and reach each other's shared memory
+
+__device__ inline uint32_t cluster_rank() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+
+// Waits for all threads of the cluster's blocks; what they wrote before is seen after.
+__device__ inline void sync_cluster() { asm volatile("barrier.cluster.arrive;\n\tbarrier.cluster.wait;" ::: "memory"); }
+
+// What lies at p in this block lies here in block `rank` of the cluster.
+__device__ inline uint32_t address_in(uint32_t rank, const void* p) {
+  uint32_t address;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared_address(p)), "r"(rank));
+  return address;
+}
+
+__device__ inline void arrive_in(uint32_t rank, uint64_t* barrier) {
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(address_in(rank, barrier)) : "memory");
+}
+
+// Writes a value into block `rank`'s shared memory; its barrier counts the 4 bytes. To be awaited by wait_for_cluster.
+__device__ inline void send(uint32_t rank, int* to, int value, uint64_t* barrier) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.u32 [%0], %1, [%2];" ::"r"(address_in(rank, to)),
+               "r"(value), "r"(address_in(rank, barrier))
+               : "memory");
+}
+
+__device__ inline void wait_for_cluster(uint64_t* barrier, uint32_t parity) {
+  wait(barrier, parity);
+  asm volatile("fence.acq_rel.cluster;" ::: "memory");
+}
+
 // ---- bulk tensor copies [cp.async.bulk.tensor]: boxes of a 2-D or 3-D map; what lies outside the map is read as zero
 // and not written.
 
@@ -94,6 +128,16 @@ __device__ inline void load_box(void* to, const CUtensorMap* map, int x, int y, 
       "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::
           "r"(shared_address(to)),
       "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y)
+      : "memory");
+}
+
+// To the same place in each block of the cluster whose bit is set in `blocks`, and counted by each one's barrier.
+__device__ inline void load_box_into(uint16_t blocks, void* to, const CUtensorMap* map, int x, int y,
+                                     uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%3, %4}], [%2], %5;" ::"r"(shared_address(to)),
+      "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "h"(blocks)
       : "memory");
 }
 
@@ -214,6 +258,19 @@ __device__ inline void multiply_f16(float (&d)[registers], uint64_t a_tile, uint
     FACEGEN_WGMMA("m64n80k16", "f16.f16", ", 0, 0", FACEGEN_R40, "40", "41", "42", FACEGEN_D32(0), FACEGEN_D8(32));
   if constexpr (columns == 64)
     FACEGEN_WGMMA("m64n64k16", "f16.f16", ", 0, 0", FACEGEN_R32, "32", "33", "34", FACEGEN_D32(0));
+}
+
+// e4m3 operands: a (64, 32), b (columns, 32). Their products are summed with some 14 bits.
+template <int columns, int first, int registers>
+__device__ inline void multiply_e4m3(float (&d)[registers], uint64_t a_tile, uint64_t b_tile, bool fresh = false) {
+  static_assert(columns == 256 || columns == 128 || columns == 64, "no such shape written down");
+  if constexpr (columns == 256)
+    FACEGEN_WGMMA("m64n256k32", "e4m3.e4m3", "", FACEGEN_R128, "128", "129", "130", FACEGEN_D32(0), FACEGEN_D32(32),
+                  FACEGEN_D32(64), FACEGEN_D32(96));
+  if constexpr (columns == 128)
+    FACEGEN_WGMMA("m64n128k32", "e4m3.e4m3", "", FACEGEN_R64, "64", "65", "66", FACEGEN_D32(0), FACEGEN_D32(32));
+  if constexpr (columns == 64)
+    FACEGEN_WGMMA("m64n64k32", "e4m3.e4m3", "", FACEGEN_R32, "32", "33", "34", FACEGEN_D32(0));
 }
 
 }  // namespace

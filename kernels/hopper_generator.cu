@@ -155,13 +155,14 @@ struct HopperGenerator : Generator {
       packed_[layer].weights = memory_.bytes() + where_.weights[layer];
       packed_[layer].fold = reinterpret_cast<float2*>(memory_.bytes() + where_.fold[layer]);
       packed_[layer].map = make_map(encode_, packed_[layer].weights, {0, Memory::rows(layer)},
-                                    Memory::channels_of(layer), {0, layer == 4 ? kImageColumns : 64});
+                                    Memory::channels_of(layer), {0, layer == 4 ? kImageColumns : kWeightBox});
     }
     allow_shared(product_kernel<0>, kProductSharedBytes);
     allow_shared(product_kernel<1>, kProductSharedBytes);
     allow_shared(product_kernel<2>, kProductSharedBytes);
     allow_shared(product_kernel<3>, kProductSharedBytes);
     allow_shared(image_kernel, kImageSharedBytes);
+    clusters_ = fitting_clusters();
     order_positions<0>(order_[0]);
     order_positions<1>(order_[1]);
     order_positions<2>(order_[2]);
@@ -231,21 +232,33 @@ struct HopperGenerator : Generator {
     CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   }
 
-  // Blocks start where those of the kernel before have ended, set themselves up, and wait for the rest of it.
-  template <class Task>
-  static void launch(void (*kernel)(Task), int blocks, int threads, int shared_bytes, const Task& task,
-                     cudaStream_t stream) {
-    cudaLaunchAttribute overlap = {};
-    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    overlap.val.programmaticStreamSerializationAllowed = 1;
+  // How a kernel is launched, in clusters of so many blocks. Blocks start where those of the kernel before have ended,
+  // set themselves up, and wait for the rest of it.
+  struct Launch {
+    cudaLaunchAttribute attributes[2] = {};
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(blocks);
-    config.blockDim = dim3(threads);
-    config.dynamicSmemBytes = shared_bytes;
-    config.stream = stream;
-    config.attrs = &overlap;
-    config.numAttrs = 1;
-    CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, task));
+
+    Launch(int blocks, int cluster, int threads, int shared_bytes, cudaStream_t stream) {
+      attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      attributes[0].val.programmaticStreamSerializationAllowed = 1;
+      attributes[1].id = cudaLaunchAttributeClusterDimension;
+      attributes[1].val.clusterDim.x = cluster;
+      attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
+      config.gridDim = dim3(blocks);
+      config.blockDim = dim3(threads);
+      config.dynamicSmemBytes = shared_bytes;
+      config.stream = stream;
+      config.attrs = attributes;
+      config.numAttrs = cluster > 1 ? 2 : 1;
+    }
+  };
+
+  // Clusters that the GPU holds at a time: its multiprocessors come in groups, and a cluster lies in one of them.
+  static int fitting_clusters() {
+    Launch launch(kClusterBlocks, kClusterBlocks, kProductThreads, kProductSharedBytes, nullptr);
+    int clusters = 0;
+    CUDA_CHECK(cudaOccupancyMaxActiveClusters(&clusters, product_kernel<1>, &launch.config));
+    return std::max(clusters, 1);
   }
 
   template <int layer>
@@ -254,7 +267,7 @@ struct HopperGenerator : Generator {
     constexpr net::Layer l = net::kTable.layer[layer];
     await_layer(layer, loaded, stream);
     ProductTask task;
-    task.input = make_map(encode_, base + where.map[layer], {P::H * P::W, n}, P::C, {1, 64});
+    task.input = make_map(encode_, base + where.map[layer], {P::H * P::W, n}, P::C, {1, kTileFaces});
     task.weights = packed_[layer].map;
     task.output = make_map(encode_, base + where.map[layer + 1], {l.out_H * l.out_W, n}, l.K, {1, 64});
     task.fold = packed_[layer].fold;
@@ -262,9 +275,10 @@ struct HopperGenerator : Generator {
     task.next_tile = reinterpret_cast<int*>(base + where.next_tile) + layer;
     task.n = n;
     std::copy(order_[layer], order_[layer] + 256, task.order);
-    const int tiles = (n + kTileFaces - 1) / kTileFaces * P::kPositions;
-    launch(product_kernel<layer>, std::min(tiles, multiprocessors_), kProductThreads, kProductSharedBytes, task,
-           stream);
+    const int tiles = (n + kGroupFaces - 1) / kGroupFaces * P::kPositions;
+    Launch launch(std::min(tiles, clusters_) * kClusterBlocks, kClusterBlocks, kProductThreads, kProductSharedBytes,
+                  stream);
+    CUDA_CHECK(cudaLaunchKernelEx(&launch.config, product_kernel<layer>, task));
   }
 
   void launch_image(int n, char* base, const Workspace& where, float* faces, const cudaEvent_t* loaded,
@@ -277,14 +291,15 @@ struct HopperGenerator : Generator {
     image.fold = packed_[4].fold;
     image.faces = faces;
     image.n = n;
-    launch(image_kernel, (n + kImageFaces - 1) / kImageFaces, kImageThreads, kImageSharedBytes, image, stream);
+    Launch launch((n + kImageFaces - 1) / kImageFaces, 1, kImageThreads, kImageSharedBytes, stream);
+    CUDA_CHECK(cudaLaunchKernelEx(&launch.config, image_kernel, image));
   }
 
   float* network() const { return reinterpret_cast<float*>(memory_.bytes() + where_.network); }
   int* unsafe() const { return reinterpret_cast<int*>(memory_.bytes() + where_.unsafe); }
   Channels* channels() const { return reinterpret_cast<Channels*>(memory_.bytes() + where_.channels); }
 
-  int multiprocessors_;
+  int multiprocessors_, clusters_ = 1;
   double clock_hz_ = 0;
   EncodeTiled encode_;
   Memory where_;

@@ -5,31 +5,36 @@
 #include "kernels/hopper.cuh"
 #include "kernels/split_format.cuh"
 
-constexpr int kTileFaces = 128;
+constexpr int kTileFaces = 128;    // of a block
+constexpr int kClusterBlocks = 2;  // they share a tile's weights
+constexpr int kGroupFaces = kClusterBlocks * kTileFaces;
 constexpr int kProductThreads = 384;  // warpgroups 0 and 1 multiply 64 faces each; warpgroup 2 feeds them
 
 struct ProductTask {
-  CUtensorMap input;    // (H * W, n) rows of 4 C bytes, boxes (1, 64) of 128 bytes
-  CUtensorMap weights;  // (25 K or 8192) rows of 4 C bytes, boxes (64) of 128 bytes
+  CUtensorMap input;    // (H * W, n) rows of 4 C bytes, boxes (1, 128) of 128 bytes
+  CUtensorMap weights;  // (25 K or 8192) rows of 4 C bytes, boxes (32) of 128 bytes
   CUtensorMap output;   // (out_H * out_W, n) rows of 4 K bytes, boxes (1, 64) of 128 bytes
   const float2* fold;   // (columns) {scale, shift}
   int* overflowed;      // (n) set to 1 for a face with a value that fp16 cannot hold
-  int* next_tile;       // the first tile that nobody has taken, less gridDim.x
+  int* next_tile;       // the first tile that no cluster has taken, less their number
   int n;
   unsigned short order[256];  // the plan's positions, those with most work first
 };
 
 constexpr int kStages = 4;
+constexpr int kWeightBox = 32;  // rows
 
 // Shared memory: 4 x 48 KB ring + 32 KB for results on their way out = 229,376 bytes, and the barriers.
 struct ProductShared {
-  struct Stage {                         // one block of 32 channels, hi and lo, of
+  struct Stage {                         // one 128-byte block of the rows of
     char input[kTileFaces * kRowBytes];  // 128 faces: 16 KB
     char weights[256 * kRowBytes];       // up to 256 columns: 32 KB
   } stage[kStages];
-  char out[2][2][64 * kRowBytes];  // [warpgroup][in turn] 64 faces x 32 channels: 8 KB each
+  char out[2][2][64 * kRowBytes];  // [warpgroup][in turn] a block of 64 faces' rows: 8 KB each
   uint64_t full[kStages], empty[kStages];
-  int tile[kStages];  // the tile a stage belongs to; -1: no more
+  int tile[kStages];         // the tile a stage belongs to; -1: no more
+  uint64_t next_written[2];  // in turn
+  int next[2];               // the tile that the cluster takes next
 };
 constexpr int kProductSharedBytes = sizeof(ProductShared) + 1024;  // and room to align it
 static_assert(kProductSharedBytes <= 232448, "a Hopper block has 227 KB of shared memory");
@@ -37,11 +42,16 @@ static_assert(kProductSharedBytes <= 232448, "a Hopper block has 227 KB of share
 #if FACEGEN_SM90A
 namespace {
 
-// Groups of 128 faces whose tiles are taken together. Many: few short tiles are left for the end. Few: what the
-// multiprocessors read at a time stays in the L2 cache (a group's input map: tconv1 4 MB, tconv2 8 MB, tconv3 17 MB).
+// Groups of 256 faces whose tiles are taken together. Many: few short tiles are left for the end. Few: what the
+// multiprocessors read at a time stays in the L2 cache (a group's input map: tconv1 8 MB, tconv2 17 MB, tconv3 34 MB).
 template <int layer>
-__host__ __device__ constexpr int tiles_together() {
-  return layer <= 1 ? 8 : layer == 2 ? 4 : 1;
+__host__ __device__ constexpr int groups_together() {
+  return layer <= 1 ? 4 : layer == 2 ? 2 : 1;
+}
+
+template <int layer>
+__device__ inline int cluster_tiles(int n) {
+  return (n + kGroupFaces - 1) / kGroupFaces * Plan<layer>::kPositions;
 }
 
 // Offsets from a position that share a set of phases.
@@ -58,13 +68,13 @@ struct Tile {
   int i, j;                 // input pixel
   int odd_row, odd_column;  // of the output pixel, where the position has one phase
 
-  // Tiles are numbered so that those of kTogether x 128 faces come together, those with most work first.
+  // Tiles are numbered so that those of kTogether x 256 faces come together, those with most work first.
   __device__ Tile(const ProductTask& task, int number) {
-    constexpr int kTogether = tiles_together<layer>();
-    const int groups = (task.n + kTileFaces - 1) / kTileFaces;
+    constexpr int kTogether = groups_together<layer>();
+    const int groups = (task.n + kGroupFaces - 1) / kGroupFaces;
     const int first = number / (P::kPositions * kTogether) * kTogether;
     const int together = min(kTogether, groups - first), rest = number % (P::kPositions * kTogether);
-    face = (first + rest % together) * kTileFaces;
+    face = (first + rest % together) * kGroupFaces + cluster_rank() * kTileFaces;
     position = task.order[rest / together];
     i = j = odd_row = odd_column = 0;
     if (P::kProj) return;
@@ -95,64 +105,98 @@ struct Turn {
   __device__ void next() {
     if (++stage == kStages) stage = 0, parity ^= 1;
   }
+  __device__ int previous_stage() const { return (stage + kStages - 1) % kStages; }
 };
 
-// The feeding thread: takes tiles until there are none, and copies the operands of each, block by block.
+// The feeding thread: takes tiles until there are none, and copies the operands of each, block by block: the block's
+// own faces, and every other box of the weights, into both blocks of the cluster. The first block's thread takes the
+// tiles.
 template <int layer>
 __device__ void feed(const ProductTask& task, ProductShared& shared) {
   using P = Plan<layer>;
-  const int tiles = (task.n + kTileFaces - 1) / kTileFaces * P::kPositions;
+  constexpr uint16_t kBothBlocks = (1 << kClusterBlocks) - 1;
+  const int tiles = cluster_tiles<layer>(task.n), clusters = gridDim.x / kClusterBlocks;
+  const int rank = cluster_rank();
   Turn turn;
-  int number = blockIdx.x;
-  while (number < tiles) {
-    const int next_number = gridDim.x + atomicAdd(task.next_tile, 1);  // early: the answer takes a while
+  int number = blockIdx.x / kClusterBlocks;
+  for (int taken = 0; number < tiles; ++taken) {
+    int next_number = 0;
+    if (rank == 0) next_number = clusters + atomicAdd(task.next_tile, 1);  // early: the answer takes a while
     const Tile<layer> tile(task, number);
 #pragma unroll 1
-    for (int step = 0; step < P::kRowPhases * P::kColumnPhases; ++step) {
-      const int far_row = step / P::kColumnPhases, far_column = step % P::kColumnPhases;
-      const int columns = P::kColumns / (1 + far_row) / (1 + far_column);
-      const Shifts rows = tile.rows(far_row), cols = tile.columns(far_column);
+    for (int pass = 0; pass < (P::kEight ? 2 : 1); ++pass) {
+      const int first_block = P::kEight && pass == 0 ? P::kBlocks : 0;  // corrections come first
 #pragma unroll 1
-      for (int di = rows.first; di <= rows.last; ++di) {
+      for (int step = 0; step < P::kRowPhases * P::kColumnPhases; ++step) {
+        const int far_row = step / P::kColumnPhases, far_column = step % P::kColumnPhases;
+        const int columns = P::kColumns / (1 + far_row) / (1 + far_column);
+        const Shifts rows = tile.rows(far_row), cols = tile.columns(far_column);
 #pragma unroll 1
-        for (int dj = cols.first; dj <= cols.last; ++dj) {
-          const int pixel = P::kProj ? 0 : (tile.i + di) * P::W + tile.j + dj;
-          const int weight_row = P::kProj ? tile.position * 256 : P::step_row(di, dj, tile.odd_row, tile.odd_column);
+        for (int di = rows.first; di <= rows.last; ++di) {
 #pragma unroll 1
-          for (int block = 0; block < P::kBlocks; ++block) {
-            const int x = block * kRowBytes / 2;  // in halves
-            wait(&shared.empty[turn.stage], turn.parity ^ 1);
-            ProductShared::Stage& stage = shared.stage[turn.stage];
-            uint64_t* full = &shared.full[turn.stage];
-            shared.tile[turn.stage] = number;
-            arrive_expecting(full, (kTileFaces + columns) * kRowBytes);
-            for (int f = 0; f < kTileFaces; f += 64)
-              load_box(stage.input + f * kRowBytes, &task.input, x, tile.face + f, pixel, full);
+          for (int dj = cols.first; dj <= cols.last; ++dj) {
+            const int pixel = P::kProj ? 0 : (tile.i + di) * P::W + tile.j + dj;
+            const int weight_row = P::kProj ? tile.position * 256 : P::step_row(di, dj, tile.odd_row, tile.odd_column);
 #pragma unroll 1
-            for (int c = 0; c < columns; c += 64)
-              load_box(stage.weights + c * kRowBytes, &task.weights, x, weight_row + c, full);
-            turn.next();
+            for (int block = first_block; block < first_block + P::kBlocks; ++block) {
+              const int x = block * kRowBytes / 2;  // in halves
+              wait(&shared.empty[turn.stage], turn.parity ^ 1);
+              ProductShared::Stage& stage = shared.stage[turn.stage];
+              uint64_t* full = &shared.full[turn.stage];
+              shared.tile[turn.stage] = number;
+              arrive_expecting(full, (kTileFaces + columns) * kRowBytes);
+              load_box(stage.input, &task.input, x, tile.face, pixel, full);
+#pragma unroll 1
+              for (int c = rank * kWeightBox; c < columns; c += kClusterBlocks * kWeightBox)
+                load_box_into(kBothBlocks, stage.weights + c * kRowBytes, &task.weights, x, weight_row + c, full);
+              turn.next();
+            }
           }
         }
       }
     }
-    number = next_number;
+    uint64_t* written = &shared.next_written[taken % 2];
+    arrive_expecting(written, sizeof(int));
+    for (int block = 0; rank == 0 && block < kClusterBlocks; ++block)
+      send(block, &shared.next[taken % 2], next_number, written);
+    wait_for_cluster(written, taken / 2 % 2);
+    number = shared.next[taken % 2];
   }
   wait(&shared.empty[turn.stage], turn.parity ^ 1);
   shared.tile[turn.stage] = -1;
   arrive(&shared.full[turn.stage]);
 }
 
-// One warpgroup's share: `blocks` stages of the ring, each 32 channels of a (64, C) x b (columns, C)^T, added to the
-// sums of columns 0 ... columns - 1; or, where apart, of columns 0..63 and 128..191. Three products: lo hi' + hi lo' +
-// hi hi'. The next stage's products are queued before the last one's are waited for, so the tensor cores never run dry.
-// (ptxas serialises all products where accumulators start elsewhere than at a multiple of 64 registers, 128 columns,
-// and where the first of two parts is not committed product by product.)
-template <int columns, bool apart = false>
-__device__ inline void multiply(float (&sum)[128], int blocks, bool fresh, int warpgroup, ProductShared& shared,
+// What a stage of the ring holds, and so which products its blocks take part in.
+enum class Products { kAll16, kCorrections8, kMain16 };
+
+// The k-th product of one block: 64 rows x columns, into the sums from `first` on. a, b: the blocks' first bytes.
+template <Products products, int columns, int first>
+__device__ inline void multiply_step(float (&sum)[128], uint64_t a, uint64_t b, int k) {
+  // 32 bytes of a row at a time. kAll16: his 0..15, his 16..31, los 0..15, los 16..31; lo hi' + hi lo' + hi hi'.
+  if (products == Products::kAll16)
+    multiply_f16<columns, first>(sum, a + 2 * (k < 2 ? k + 2 : k % 2), b + 2 * (k / 2 == 1 ? k : k % 2));
+  if (products == Products::kMain16) multiply_f16<columns, first>(sum, a + 2 * k, b + 2 * k);
+  if (products == Products::kCorrections8) multiply_e4m3<columns, first>(sum, a + 2 * k, b + 2 * k);
+}
+
+// Gives a stage back, in both blocks: its weights are filled from both.
+__device__ inline void release(int stage, ProductShared& shared) {
+  const int lane = threadIdx.x % 32;
+  if (lane == 0) arrive(&shared.empty[stage]);
+  if (lane == 1) arrive_in(cluster_rank() ^ 1, &shared.empty[stage]);
+}
+
+// One warpgroup's share: `blocks` stages of the ring, each a block of (64, C) x (columns, C)^T, added to the sums of
+// columns 0 ... columns - 1; or, where apart, of columns 0..63 and 128..191. The next stage's products are queued
+// before the last one's are waited for and that one is given back (held: there is one from before), so the tensor cores
+// never run dry. (ptxas serialises all products where accumulators start elsewhere than at a multiple of 64 registers,
+// 128 columns, and where the first of two parts is not committed product by product.)
+template <Products products, int columns, bool apart = false>
+__device__ inline void multiply(float (&sum)[128], int blocks, bool held, int warpgroup, ProductShared& shared,
                                 Turn& turn) {
   constexpr int kApart = 64 * kRowBytes / 16;  // in 16 bytes, to the 64 columns that go apart
-  uint64_t* unreleased = nullptr;
+  constexpr int kSteps = products == Products::kAll16 ? 6 : 4;
   for (int block = 0; block < blocks; ++block) {
     wait(&shared.full[turn.stage], turn.parity);
     const uint64_t a = matrix_descriptor(shared.stage[turn.stage].input + warpgroup * 64 * kRowBytes);
@@ -161,28 +205,48 @@ __device__ inline void multiply(float (&sum)[128], int blocks, bool fresh, int w
 #pragma unroll
     for (int part = 0; part < (apart ? 2 : 1); ++part) {
 #pragma unroll
-      for (int k = 0; k < kAdditions; ++k) {  // 32 bytes of a row each: his 0..15, 16..31, los 0..15, 16..31
+      for (int k = 0; k < kSteps; ++k) {
         constexpr int kColumns = apart ? 64 : columns;
-        const uint64_t at_a = a + 2 * (k < 2 ? k + 2 : k % 2), at_b = b + 2 * (k / 2 == 1 ? k : k % 2) + part * kApart;
-        if (part == 0) multiply_f16<kColumns, 0>(sum, at_a, at_b, fresh && block == 0 && k == 0);
-        if (part == 1) multiply_f16<64, 64>(sum, at_a, at_b);
-        if (apart && part == 0) {
-          products_commit();
-          products_begin();
-        }
+        if (part == 0) multiply_step<products, kColumns, 0>(sum, a, b, k);
+        if (part == 1) multiply_step<products, kColumns, 64>(sum, a, b + kApart, k);
+        if (apart && part == 0) products_commit();
       }
     }
     products_commit();
     products_wait<1>();
-    if (unreleased != nullptr && threadIdx.x % 32 == 0) arrive(unreleased);
-    unreleased = &shared.empty[turn.stage];
+    if (held || block > 0) release(turn.previous_stage(), shared);
     turn.next();
   }
-  products_wait<0>();
-  if (unreleased != nullptr && threadIdx.x % 32 == 0) arrive(unreleased);
 }
 
-// Scale, shift, ReLU, split; 32 columns at a time through shared memory to the output map.
+// The stages of one pass over a tile, by the columns that they reach: all; odd ones; odd rows; both. In one register.
+struct Work {
+  int blocks;  // 4 x 8 bits
+  template <int layer>
+  __device__ explicit Work(const Tile<layer>& tile)
+      : blocks(tile.blocks(false, false) | tile.blocks(false, true) << 8 | tile.blocks(true, false) << 16 |
+               tile.blocks(true, true) << 24) {}
+  __device__ int of(bool far_row, bool far_column) const { return blocks >> (16 * far_row + 8 * far_column) & 255; }
+};
+
+// All of a tile's products of one pass.
+template <int layer, Products products>
+__device__ inline void multiply_tile(float (&sum)[128], const Work& work, int warpgroup, ProductShared& shared,
+                                     Turn& turn) {
+  using P = Plan<layer>;
+  multiply<products, 256>(sum, work.of(false, false), false, warpgroup, shared, turn);
+  if constexpr (P::kColumnPhases == 2)  // odd columns: one of two phases, or odd-odd and even-odd
+    multiply<products, 128, P::kRowPhases == 2>(sum, work.of(false, true), true, warpgroup, shared, turn);
+  if constexpr (P::kRowPhases == 2) {  // odd rows: odd-odd and odd-even; then odd-odd alone
+    multiply<products, 128>(sum, work.of(true, false), true, warpgroup, shared, turn);
+    multiply<products, 64>(sum, work.of(true, true), true, warpgroup, shared, turn);
+  }
+  products_wait<0>();
+  release(turn.previous_stage(), shared);
+}
+
+// Scale, shift, ReLU, split; block by block through shared memory to the output map. With 16-bit corrections a block is
+// 32 columns, with 8-bit ones the his of 64 columns, then what else there is of them.
 template <int layer>
 __device__ inline void finish_tile(const float (&sum)[128], const ProductTask& task, const Tile<layer>& tile,
                                    int warpgroup, ProductShared& shared) {
@@ -190,36 +254,52 @@ __device__ inline void finish_tile(const float (&sum)[128], const ProductTask& t
   const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
   const int face = tile.face + warpgroup * 64;
   const float2* fold = task.fold + (P::kProj ? tile.position * 256 : 0) + 2 * (lane % 4);
-  asm volatile("" : "+l"(fold));  // else all of fold is read once, ahead of all tiles, and spilled
   __half2 top[2] = {__float2half2_rn(0.f), __float2half2_rn(0.f)};  // largest his of this thread's two faces
 
   // This lane's part of stmatrix: row 16 warp + lane % 16 of 64, in 16-byte chunk lane / 16 (+ 2, + 4, + 6), swizzled.
   const int row = 16 * warp + lane % 16;
+  uint32_t lo[4][2], hi8[4][2];  // [8 columns, or 8 bit: 16 columns][upper, lower face]; 8 bit: for the next block
 #pragma unroll
   for (int q = 0; q < P::kColumns / 32; ++q) {
+    const int first_column = P::kOutEight ? 64 * (q / 2) : 32 * q;
     char* buffer = shared.out[warpgroup][q % 2];
     if (thread == 0) wait_stores_read<1>();  // the store that last read this buffer
     sync_group(1 + warpgroup, 128);
+    const uint32_t address = shared_address(buffer + row * kRowBytes);
+    auto store = [&](int chunk, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+      store_matrices(address + ((chunk ^ (row % 8)) << 4), a, b, c, d);
+    };
 #pragma unroll
-    for (int pair = 0; pair < 2; ++pair) {  // 16 columns
-      uint32_t hi[2][2], lo[2][2];          // [8 columns][upper, lower face]
+    for (int pair = 0; pair < (P::kOutEight ? 4 : 2); ++pair) {  // 16 columns
+      const int chunk = 2 * pair + lane / 16;
+      if (P::kOutEight && q % 2 == 1) {  // 16 columns are one chunk, of los, and of his 4 chunks on
+        store(pair + 4 * (lane / 16), lo[pair][0], lo[pair][1], hi8[pair][0], hi8[pair][1]);
+        continue;
+      }
+      if (pair % 2 == 0) asm volatile("" : "+l"(fold));  // else all of fold is read far ahead, and spilled
+      uint32_t hi[2][2];                                 // [8 columns][upper, lower face]
 #pragma unroll
       for (int group = 0; group < 2; ++group) {
-        const int column = 32 * q + 16 * pair + 8 * group;
+        const int column = first_column + 16 * pair + 8 * group;
         const float4 f = __ldg(reinterpret_cast<const float4*>(fold + column));  // scale, shift of two columns
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           const float* s = &sum[column / 2 + 2 * half];
-          const SplitPair split = split_pair(fmaxf(fmaf(s[0], f.x, f.y), 0.f), fmaxf(fmaf(s[1], f.z, f.w), 0.f));
+          const float x = fmaxf(fmaf(s[0], f.x, f.y), 0.f), y = fmaxf(fmaf(s[1], f.z, f.w), 0.f);
+          const SplitPair split = split_pair(x, y);
           top[half] = __hmax2(top[half], split.hi);
-          hi[group][half] = *reinterpret_cast<const uint32_t*>(&split.hi);
-          lo[group][half] = *reinterpret_cast<const uint32_t*>(&split.lo);
+          hi[group][half] = as_bits(split.hi);
+          if (!P::kOutEight) {
+            lo[group][half] = as_bits(split.lo);
+          } else {  // this thread's 2 + 2 columns are 4 neighbouring bytes
+            const Corrections8 e = corrections8(x, y, split.hi, power_of_two(kHi8Exponent), power_of_two(kLo8Exponent));
+            lo[pair][half] = group == 0 ? e.lo : lo[pair][half] | e.lo << 16;
+            hi8[pair][half] = group == 0 ? e.hi : hi8[pair][half] | e.hi << 16;
+          }
         }
       }
-      const uint32_t address = shared_address(buffer + row * kRowBytes);
-      const int chunk = 2 * pair + lane / 16;
-      store_matrices(address + ((chunk ^ (row % 8)) << 4), hi[0][0], hi[0][1], hi[1][0], hi[1][1]);
-      store_matrices(address + (((chunk + 4) ^ (row % 8)) << 4), lo[0][0], lo[0][1], lo[1][0], lo[1][1]);
+      store(chunk, hi[0][0], hi[0][1], hi[1][0], hi[1][1]);
+      if (!P::kOutEight) store(chunk + 4, lo[0][0], lo[0][1], lo[1][0], lo[1][1]);
     }
     publish_shared();
     sync_group(1 + warpgroup, 128);
@@ -227,15 +307,16 @@ __device__ inline void finish_tile(const float (&sum)[128], const ProductTask& t
       int pixel, channel;
       if constexpr (P::kProj) {
         pixel = tile.position / 2;
-        channel = tile.position % 2 * 256 + 32 * q;
+        channel = tile.position % 2 * 256 + first_column;
       } else {
-        const int phase = 32 * q / P::K;
+        const int phase = first_column / P::K;
         const int odd_row = P::kRowPhases == 1 ? tile.odd_row : phase < 2;
         const int odd_column = P::kColumnPhases == 1 ? tile.odd_column : phase % 2 == 0;
         pixel = (2 * tile.i + odd_row) * P::out_W + 2 * tile.j + odd_column;
-        channel = 32 * q % P::K;
+        channel = first_column % P::K;
       }
-      if (face < task.n) store_box(&task.output, hi_byte(channel) / 2, face, pixel, buffer);
+      const int byte = P::kOutEight && q % 2 == 1 ? first8_byte(P::K, channel) : hi_byte(P::kOutEight, channel);
+      if (face < task.n) store_box(&task.output, byte / 2, face, pixel, buffer);
       commit_stores();
     }
   }
@@ -243,7 +324,7 @@ __device__ inline void finish_tile(const float (&sum)[128], const ProductTask& t
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const float largest = fmaxf(__low2float(top[half]), __high2float(top[half]));
-    if (largest > kLargest && rows[half] < task.n) task.overflowed[rows[half]] = 1;
+    if (largest > largest_value(P::kOutEight) && rows[half] < task.n) task.overflowed[rows[half]] = 1;
   }
 }
 
@@ -257,15 +338,21 @@ __device__ void consume(const ProductTask& task, int warpgroup, ProductShared& s
     // Read by the lane that gives the stage back.
     const int number = __shfl_sync(~0u, threadIdx.x % 32 == 0 ? shared.tile[turn.stage] : 0, 0);
     if (number < 0) break;
-    const Tile<layer> tile(task, number);
-    multiply<256>(sum, tile.blocks(false, false), true, warpgroup, shared, turn);
-    if constexpr (P::kColumnPhases == 2)  // odd columns: one of two phases, or odd-odd and even-odd
-      multiply<128, P::kRowPhases == 2>(sum, tile.blocks(false, true), false, warpgroup, shared, turn);
-    if constexpr (P::kRowPhases == 2) {  // odd rows: odd-odd and odd-even; then odd-odd alone
-      multiply<128>(sum, tile.blocks(true, false), false, warpgroup, shared, turn);
-      multiply<64>(sum, tile.blocks(true, true), false, warpgroup, shared, turn);
+    const Work work(Tile<layer>(task, number));
+    // Why not by the first products: ptxas would then serialise them all for want of registers.
+#pragma unroll
+    for (float& x : sum) x = 0;
+    if constexpr (P::kEight) {
+      multiply_tile<layer, Products::kCorrections8>(sum, work, warpgroup, shared, turn);
+#pragma unroll
+      for (float& x : sum) x *= kCorrections8Factor;
+      multiply_tile<layer, Products::kMain16>(sum, work, warpgroup, shared, turn);
+    } else {
+      multiply_tile<layer, Products::kAll16>(sum, work, warpgroup, shared, turn);
     }
-    finish_tile(sum, task, tile, warpgroup, shared);
+    int same_number = number;
+    asm volatile("" : "+r"(same_number));  // else what tile this is takes registers meanwhile
+    finish_tile(sum, task, Tile<layer>(task, same_number), warpgroup, shared);
   }
   if (threadIdx.x % 128 == 0) wait_stores_done();
 }
@@ -273,13 +360,15 @@ __device__ void consume(const ProductTask& task, int warpgroup, ProductShared& s
 }  // namespace
 #endif  // FACEGEN_SM90A
 
-// Tile: 128 faces at one position of the plan (an output pixel, pair or 2x2 block) x all its 256 columns; blocks of the
-// persistent grid take tiles in turn, heaviest first within 128 faces. For a tile, the input pixels it sees are walked,
-// and for each its channels, 32 at a time: a stage of the ring holds those of the 128 faces (16 KB) and of the weights
-// (32 KB), hi and lo, enough for 1,536 cycles of tensor work: 32 bytes a cycle. Each 64 x 256 x 16 product reads 10 KB
-// in 128 cycles, 80 of the 128 bytes a cycle that shared memory delivers.
+// Tile: 256 faces at one position of the plan (an output pixel, pair or 2x2 block) x all its 256 columns, 128 faces for
+// each of the two blocks of a cluster; the clusters of the persistent grid take tiles in turn, heaviest first within
+// 256 faces or a few times that. For a tile, the input pixels it sees are walked, and for each the blocks of its rows:
+// a stage of the ring holds one of the 128 faces (16 KB) and of the weights (32 KB), enough for 1,536 cycles of tensor
+// work with 16-bit corrections, 1,024 with 8-bit ones. Why clusters: each block copies half of the weights, into both
+// blocks' memory, so a block reads 32 KB a stage from the L2 cache instead of 48, and the way there is long and costs
+// power. Each 64 x 256 x 16 product reads 10 KB in 128 cycles, 80 of the 128 bytes a cycle that shared memory delivers.
 // The order of the sums is the plan's alone: a face's bits depend neither on its row in the tile nor on the grid.
-// Grid: one block per multiprocessor; 384 threads; sizeof(ProductShared) + 1 KiB for alignment.
+// Grid: clusters of two blocks, one block per multiprocessor; 384 threads; kProductSharedBytes.
 template <int layer>
 __global__ void __launch_bounds__(kProductThreads) product_kernel(const __grid_constant__ ProductTask task) {
 #if FACEGEN_SM90A
@@ -291,20 +380,23 @@ __global__ void __launch_bounds__(kProductThreads) product_kernel(const __grid_c
     prefetch_map(&task.output);
     for (int s = 0; s < kStages; ++s) {
       barrier_init(&shared.full[s], 1);
-      barrier_init(&shared.empty[s], 8);  // consumer warps
+      barrier_init(&shared.empty[s], 8 * kClusterBlocks);  // consumer warps
     }
+    for (uint64_t& written : shared.next_written) barrier_init(&written, 1);
     barrier_init_done();
   }
-  __syncthreads();
+  sync_cluster();
   let_next_kernel_start();
   wait_for_previous_kernel();
   const int warpgroup = threadIdx.x / 128;
   if (warpgroup == 2) {
-    give_registers<40>();
+    give_registers<56>();
     if (threadIdx.x == 256) feed<layer>(task, shared);
+    sync_cluster();  // the other block may still reach into this one's memory
   } else {
-    take_registers<232>();
+    take_registers<224>();
     consume<layer>(task, warpgroup, shared);
+    sync_cluster();
   }
 #endif
 }

@@ -1,11 +1,16 @@
-// How the Hopper generator lays out operands: every fp32 value as two fp16 terms, and every layer as matrix products.
+// How the Hopper generator lays out operands: every fp32 value as a sum of two terms, every layer as matrix products.
 //
-// Split.    x = hi + lo, hi = fp16(x), lo = fp16(x - hi) to 7 bits: 19 bits. A product is hi hi' + hi lo' + lo hi'.
-// (The
-//           bits that lo lacks would cost power, and power is the limit: they are worth 3 % of the speed.)
-// Rows.     4 C bytes: per block of 32 channels its 32 his, then its 32 los. So 128 bytes hold 32 channels, and one
-// bulk
-//           copy brings both terms.
+// Split.    x = hi + lo with hi = fp16(x), and a product is hi hi' + hi lo' + lo hi'. hi hi' is always fp16; the two
+//           corrections, 2^-11 of it, come in two kinds:
+//             16 bit  lo = fp16(x - hi) to 8 bits. The bits that lo lacks would cost power, and power is the limit.
+//             8 bit   hi, lo, hi', lo' rounded to e4m3 (4 bits), which the tensor cores take at twice the rate: two
+//                     units of time instead of three, for four times the error. Their sums come first, by themselves.
+//           Which layers take 8 bits was chosen by measured error: see corrections_in_8_bits.
+// Rows.     A pixel of a face, or an output column's weights for a filter tap: C channels in 4 C bytes, in blocks of
+//           128 bytes (what one bulk copy brings, and the width of the swizzle).
+//             16 bit  C / 32 blocks: 32 his, their 32 los
+//             8 bit   C / 64 blocks: 64 his; then C / 64 blocks: 64 los and their 64 his in e4m3, or his and los where
+//                     the row holds weights, so that each meets the other
 // Maps.     (H, W, N) rows: position-major, batch-inner.
 // Weights.  A row is one output column of one product, see Plan.
 // Scales.   Everything is kept times powers of two (fold_network.cuh), so that his stay below fp16's 65,504 and los
@@ -15,23 +20,47 @@
 #define FACEGEN_KERNELS_SPLIT_FORMAT_CUH_
 
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include <cstddef>
+#include <cstdint>
 
 #include "network.h"
 
-constexpr int kSplitBlock = 32;      // channels in a block
 constexpr int kRowBytes = 128;       // of a block
 constexpr int kNoisePadded = 128;    // the 100 noise values, padded with zeros to whole blocks
 constexpr int kNoiseExponent = 4;    // noise is kept times 2^4
 constexpr int kTargetExponent = 4;   // a typical value of a map is kept near 2^4
 constexpr int kWeightExponent = 13;  // the largest weight of an output channel is kept in [2^13, 2^14)
-constexpr float kLargest = 65504;    // of a map
+
+// Whether the input and the weights of a layer have 8-bit corrections. They save a third of the tensor cores' time, and
+// of the power, which is what limits all of them. Worst error of a face over 65,536 faces of the shipped network, with
+// them in no layer 1.4e-4; in tconv1 2.0e-4; tconv2 2.8e-4; tconv3 3.0e-4; tconv1 and 2 3.2e-4; all three 3.6e-4.
+__host__ __device__ constexpr bool corrections_in_8_bits(int layer) { return layer == 1; }
+
+// e4m3 reaches from 2^-9 to 448. Kept times these powers of two, a typical value's hi and lo both lie near 1, the
+// largest weight's near 2^7; a product of hi and lo' and one of lo and hi' both come out times 2^1.
+constexpr int kHi8Exponent = -4, kLo8Exponent = 7;              // of maps
+constexpr int kWeightHi8Exponent = -6, kWeightLo8Exponent = 5;  // of weights
+constexpr float kCorrections8Factor = 0.5f;                     // takes the 2^1 away
+constexpr float kLargest8 = 448;                                // of e4m3
+
+// What a map can hold.
+__host__ __device__ constexpr float largest_value(bool eight) {
+  return eight ? kLargest8 * (1 << -kHi8Exponent) : 65504;
+}
 
 __host__ __device__ constexpr std::size_t split_row_bytes(int channels) { return std::size_t(4) * channels; }
 
-// Byte of a row at which channel c's hi lies; its lo lies kRowBytes / 2 further.
-__host__ __device__ constexpr int hi_byte(int c) { return c / kSplitBlock * kRowBytes + c % kSplitBlock * 2; }
+// Byte of a row at which channel c's hi lies, and its lo in a row with 16-bit corrections.
+__host__ __device__ constexpr int hi_byte(bool eight, int c) { return eight ? 2 * c : c / 32 * kRowBytes + c % 32 * 2; }
+__host__ __device__ constexpr int lo16_byte(int c) { return hi_byte(false, c) + kRowBytes / 2; }
+
+// Byte of a row of C channels at which the first of channel c's two e4m3 values lies; the other lies kRowBytes / 2
+// further. Of each 16 channels, 0 1 8 9, 2 3 10 11, ... are neighbours: what one thread holds of a product's results.
+__host__ __device__ constexpr int first8_byte(int C, int c) {
+  return 2 * C + c / 64 * kRowBytes + c % 64 / 16 * 16 + c % 8 / 2 * 4 + c % 16 / 8 * 2 + c % 2;
+}
 
 // Output row 2 i + p of a tconv takes input row i + d through filter row p + 1 - 2 d, where that is in 0..4:
 //   p = 0: d = 0, -1 -> r = 1, 3        p = 1: d = 1, 0, -1 -> r = 0, 2, 4        (columns alike)
@@ -49,6 +78,8 @@ __host__ __device__ constexpr int tap_shift(int r) { return (tap_parity(r) + 1 -
 template <int layer>
 struct Plan {
   static constexpr bool kProj = layer == 0;
+  static constexpr bool kEight = corrections_in_8_bits(layer);         // the input's and the weights' format
+  static constexpr bool kOutEight = corrections_in_8_bits(layer + 1);  // the output's
   static constexpr int H = net::kTable.layer[layer].H, W = net::kTable.layer[layer].W;
   static constexpr int C = kProj ? kNoisePadded : net::kTable.layer[layer].C, K = net::kTable.layer[layer].K;
   static constexpr int out_W = net::kTable.layer[layer].out_W;
@@ -57,7 +88,7 @@ struct Plan {
   static constexpr int kPositionRows = kProj ? 4 : 2 * H / kRowPhases;
   static constexpr int kPositionColumns = kProj ? 8 : 2 * W / kColumnPhases;
   static constexpr int kPositions = kPositionRows * kPositionColumns;  // proj 32, tconv1 64, tconv2 128, tconv3 256
-  static constexpr int kBlocks = C / kSplitBlock;                      // of a row
+  static constexpr int kBlocks = kEight ? C / 64 : C / 32;  // of a row, that are walked in one pass (8 bit: of two)
   static constexpr int kColumns = 256;
   static_assert(kProj || kRowPhases * kColumnPhases * K == kColumns, "the phases of a position fill the columns");
 
@@ -91,7 +122,10 @@ struct Plan {
 // additions of tconv1 that is 10 times what rounding would cost. But the order of the sums is fixed, so what each
 // product is going to lose is known when weights are packed: one that n additions follow is made larger by 1 + n kLoss.
 constexpr float kLoss = 0.45f / (1 << 24);
-constexpr int kAdditions = 6;  // a block's: 2 steps of 16 channels x 3 products, of which the last are hi hi'
+
+// Additions to a sum that one block brings: 16 bit, 2 steps of 16 channels x 3 products, of which the last are hi hi';
+// 8 bit, 4 steps of hi hi'.
+__host__ __device__ constexpr int additions(bool eight) { return eight ? 4 : 6; }
 
 // Blocks of the same output pixel that are added after the products of tap (r, s) begin, away from the border.
 template <int layer>
@@ -107,10 +141,13 @@ __host__ __device__ constexpr int blocks_after(int r, int s) {
   return (later + 1) * P::kBlocks;
 }
 
-// Factor for the weight of a channel in block `block`, where `blocks` are added from its row's first one on.
-__host__ __device__ constexpr float expected_loss(int blocks, int block) {
-  return 1 + kLoss * (kAdditions * (blocks - 1 - block) + 1.5f);
+// Factor for the weight of channel c, where `blocks` are added from its row's first one on.
+__host__ __device__ constexpr float expected_loss(bool eight, int blocks, int c) {
+  const int block = c / (eight ? 64 : 32);
+  return 1 + kLoss * (additions(eight) * (blocks - 1 - block) + (eight ? 2.5f : 1.5f));
 }
+
+__device__ inline uint32_t as_bits(__half2 x) { return *reinterpret_cast<const uint32_t*>(&x); }
 
 struct SplitPair {
   __half2 hi, lo;
@@ -125,9 +162,28 @@ __device__ inline SplitPair split_pair(float a, float b) {
     unsigned bits;
   } lo;
   lo.half2 = __floats2half2_rn(a - __low2float(s.hi), b - __high2float(s.hi));
-  lo.bits = (lo.bits + 0x00080008u) & 0xfff0fff0u;  // both to 7 bits, to nearest
+  lo.bits = (lo.bits + 0x00040004u) & 0xfff8fff8u;  // both to 8 bits, to nearest
   s.lo = lo.half2;
   return s;
+}
+
+// Two values in e4m3, the first in the low byte.
+__device__ inline uint32_t to_e4m3(float a, float b) {
+  return __nv_cvt_float2_to_fp8x2(make_float2(a, b), __NV_SATFINITE, __NV_E4M3);
+}
+
+struct Corrections8 {
+  uint32_t hi, lo;  // of two neighbouring values, 16 bits each
+};
+
+// Two neighbouring values whose his are known; kept times 2^hi_exponent and 2^lo_exponent.
+__device__ inline Corrections8 corrections8(float a, float b, __half2 hi, float hi_factor, float lo_factor) {
+  return {to_e4m3(a * hi_factor, b * hi_factor),
+          to_e4m3((a - __low2float(hi)) * lo_factor, (b - __high2float(hi)) * lo_factor)};
+}
+
+__host__ __device__ constexpr float power_of_two(int exponent) {
+  return exponent >= 0 ? float(1 << exponent) : 1.f / (1 << -exponent);
 }
 
 #endif  // FACEGEN_KERNELS_SPLIT_FORMAT_CUH_

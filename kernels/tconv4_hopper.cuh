@@ -23,7 +23,7 @@ struct ImageTask {
 struct ImageShared {
   static constexpr int kW = net::kTconv4.W;
   static constexpr int kPadded = 82;  // floats a pixel and face: even for 8-byte stores, spread over the banks
-  static constexpr int kBlocks = net::kTconv4.C / kSplitBlock;      // 2
+  static constexpr int kBlocks = net::kTconv4.C / 32;               // 2
   char input[kImageStages][kBlocks][kW * kImageFaces * kRowBytes];  // rows: 4 faces of each of 32 pixels
   char weights[kBlocks][kImageColumns * kRowBytes];
   float products[3][kW * kImageFaces][kPadded];  // of input row h in [h % 3]: (pixel, face, 3 tap + channel)
@@ -45,26 +45,22 @@ __device__ inline void multiply_row(float (&sum)[40], int warpgroup, int h, Imag
     const uint64_t a = matrix_descriptor(shared.input[stage][block] + warpgroup * 64 * kRowBytes);
     const uint64_t b = matrix_descriptor(shared.weights[block]);
 #pragma unroll
-    for (int k = 0; k < kAdditions; ++k)  // 32 bytes of a row each: his 0..15, 16..31, los 0..15, 16..31
+    for (int k = 0; k < additions(false); ++k)  // 32 bytes of a row each: his 0..15, 16..31, los 0..15, 16..31
       multiply_f16<kImageColumns, 0>(sum, a + 2 * (k < 2 ? k + 2 : k % 2), b + 2 * (k / 2 == 1 ? k : k % 2),
                                      block == 0 && k == 0);
   }
   products_commit();
 }
 
-// Waits for the products of row h, and puts them where row h - 3 was, once nobody reads that any more.
-__device__ inline void keep_row(float (&sum)[40], int h, ImageShared& shared) {
+// Puts the products of row h where row h - 3 was.
+__device__ inline void keep_row(const float (&sum)[40], int h, ImageShared& shared) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  products_wait<0>();
-  if (lane == 0) arrive(&shared.empty[h % kImageStages]);
-  sync_group(1, kImageGatherers);
   float* row = shared.products[h % 3][16 * warp + lane / 4] + 2 * (lane % 4);
 #pragma unroll
   for (int j = 0; j < kImageColumns / 8; ++j) {
     *reinterpret_cast<float2*>(row + 8 * j) = make_float2(sum[4 * j], sum[4 * j + 1]);
     *reinterpret_cast<float2*>(row + 8 * ImageShared::kPadded + 8 * j) = make_float2(sum[4 * j + 2], sum[4 * j + 3]);
   }
-  sync_group(1, kImageGatherers);
 }
 
 // One thread's output values: the same column and channel of row 2 h or 2 h + 1 of all faces, for every h.
@@ -152,24 +148,21 @@ __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_co
     return;
   }
   const Gatherer gatherer(task);
-  if (warpgroup == 2) {
-    for (int h = 0; h < l.H; ++h) {
-      if (h >= 2) gatherer.gather(task, face, h - 2, shared);
-      sync_group(1, kImageGatherers);
-      sync_group(1, kImageGatherers);
-    }
-  } else {
-    wait(&shared.weights_full, 0);
-    float sum[40];
-    multiply_row(sum, warpgroup, 0, shared);
-    keep_row(sum, 0, shared);
-    multiply_row(sum, warpgroup, 1, shared);
-    keep_row(sum, 1, shared);
-    for (int h = 2; h < l.H; ++h) {
+  const bool multiplies = warpgroup < 2;
+  if (multiplies) wait(&shared.weights_full, 0);
+  float sum[40];
+  for (int h = 0; h < l.H; ++h) {
+    if (multiplies) {
       multiply_row(sum, warpgroup, h, shared);
+      if (h >= 2) gatherer.gather(task, face, h - 2, shared);
+      products_wait<0>();
+      if (threadIdx.x % 32 == 0) arrive(&shared.empty[h % kImageStages]);
+    } else if (h >= 2) {
       gatherer.gather(task, face, h - 2, shared);
-      keep_row(sum, h, shared);
     }
+    sync_group(1, kImageGatherers);  // nobody reads row h - 3 any more
+    if (multiplies) keep_row(sum, h, shared);
+    sync_group(1, kImageGatherers);  // row h is there
   }
   gatherer.gather(task, face, l.H - 2, shared);
   gatherer.gather(task, face, l.H - 1, shared);

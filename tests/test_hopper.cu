@@ -230,6 +230,12 @@ double worst_difference(const float* a, const float* b, std::size_t count) {
   return worst;
 }
 
+double from_e4m3(char bits) {
+  __nv_fp8_e4m3 value;
+  value.__x = __nv_fp8_storage_t(bits);
+  return double(float(value));
+}
+
 constexpr double kLimit = 2e-4;
 
 // One network: n faces against the plain kernel, some against float64; the maps of those too, and how full they are.
@@ -267,7 +273,9 @@ double test_network(Bench& b, const char* name, const std::vector<float>& networ
         for (int k = 0; k < l.K; ++k) {
           const char* row = &map[(p * n + pick[i]) * row_bytes];
           auto half = [&](int byte) { return double(__half2float(*reinterpret_cast<const __half*>(row + byte))); };
-          const double kept = half(hi_byte(k)) + half(hi_byte(k) + kRowBytes / 2);
+          const bool eight = corrections_in_8_bits(layer + 1);
+          const double lo = eight ? std::ldexp(from_e4m3(row[first8_byte(l.K, k)]), -kLo8Exponent) : half(lo16_byte(k));
+          const double kept = half(hi_byte(eight, k)) + lo;
           const double t = truth[i][layer][p * l.K + k];
           const double d = std::ldexp(kept, -channels[layer].exponent[k]) - t;
           square += t * t;
