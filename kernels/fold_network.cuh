@@ -73,7 +73,7 @@ constexpr int kFoldProjChannels = 8;  // a block's; it has all 16 positions of e
 
 // proj: network -> packed (8192) rows of 128 channels, fold (8192) {scale, shift}, out. Grid 64 blocks x 128 threads.
 __global__ void fold_proj(const float* __restrict__ network, char* __restrict__ packed, float2* __restrict__ fold,
-                          Channels* out, int* __restrict__ unsafe) {
+                          Channels* out, int* __restrict__ unsafe, float addition_loss = kLoss) {
   constexpr net::Layer l = net::kProj;
   constexpr int kPositions = l.out_H * l.out_W, kColumns = kPositions * l.K;
   const int k = blockIdx.x * kFoldProjChannels + threadIdx.x % kFoldProjChannels;
@@ -117,7 +117,7 @@ __global__ void fold_proj(const float* __restrict__ network, char* __restrict__ 
 
   char* row = packed + column * split_row_bytes(kNoisePadded);
   for (int c = 0; c < kNoisePadded; c += 8) {
-    const float loss = expected_loss(Plan<0>::kBlocks, c / kSplitBlock);
+    const float loss = expected_loss(addition_loss, Plan<0>::kBlocks, c / kSplitBlock);
     float w[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i)
@@ -134,7 +134,7 @@ constexpr int kFoldWarps = net::kFilter * net::kFilter;  // a warp per filter ta
 template <int layer>
 __global__ void fold_tconv(const float* __restrict__ network, const Channels* __restrict__ in,
                            char* __restrict__ packed, float2* __restrict__ fold, Channels* out,
-                           int* __restrict__ unsafe) {
+                           int* __restrict__ unsafe, float addition_loss = kLoss) {
   constexpr net::Layer l = net::kTable.layer[layer];
   constexpr int C = l.C, K = l.K;
   const int k = blockIdx.x, tap = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -205,7 +205,7 @@ __global__ void fold_tconv(const float* __restrict__ network, const Channels* __
     blocks = blocks_after<layer>(r, s);
   }
   for (int c = 8 * lane; c < C; c += 8 * 32) {
-    const float loss = expected_loss(blocks, c / kSplitBlock);
+    const float loss = expected_loss(addition_loss, blocks, c / kSplitBlock);
     float w[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) w[i] = ldexpf(loss * weight[c + i], f - in->exponent[c + i]);

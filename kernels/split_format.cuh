@@ -107,9 +107,10 @@ __host__ __device__ constexpr int blocks_after(int r, int s) {
   return (later + 1) * P::kBlocks;
 }
 
-// Factor for the weight of a channel in block `block`, where `blocks` are added from its row's first one on.
-__host__ __device__ constexpr float expected_loss(int blocks, int block) {
-  return 1 + kLoss * (kAdditions * (blocks - 1 - block) + 1.5f);
+// Factor for the weight of a channel in block `block`, where `blocks` are added from its row's first one on, and an
+// addition loses `loss` of the sum.
+__host__ __device__ constexpr float expected_loss(float loss, int blocks, int block) {
+  return 1 + loss * (kAdditions * (blocks - 1 - block) + 1.5f);
 }
 
 struct SplitPair {
