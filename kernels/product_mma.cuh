@@ -273,6 +273,7 @@ __global__ void __launch_bounds__(kProductThreads, 2) product_kernel(const Produ
 
   const Feeder<layer> feeder(task, tile, shared);
   const int blocks = tile.steps() * P::kBlocks, wide = feeder.wide;
+#pragma unroll 1
   for (int s = 0; s < kStages - 1; ++s) {
     feeder.feed(s, s);  // proj, the shortest, has 4 blocks
     commit_copies();
