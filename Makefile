@@ -181,11 +181,12 @@ test: all $(TEST_PROGRAMS) $(MPI_TRANSFERS)
 	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" FACEGEN_MPI_TRANSFERS="$(MPI_TRANSFERS)" $(PYTHON) -m pytest -q tests
 
 # On a machine with a GPU: the kernels layer by layer, the programs, and everything small under compute-sanitizer.
-GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper bench_gpu)
+GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper test_mma bench_gpu)
 $(BUILD)/gpu/test_gpu: tests/test_gpu.cu
 $(BUILD)/gpu/test_hopper: tests/test_hopper.cu
+$(BUILD)/gpu/test_mma: tests/test_mma.cu
 $(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/runtime/chunks.o
-# test_hopper looks into the Hopper generator: it includes its source, in place of its object.
+# test_hopper and test_mma look into their generator: they include its source, in place of its object.
 $(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS)
 $(GPU_PROGRAMS):
 	@mkdir -p $(@D)
@@ -214,7 +215,7 @@ bench: all $(BENCHES)
 # The same on a GPU, layer by layer and beside PyTorch.
 bench-gpu: all $(BUILD)/gpu/bench_gpu
 	@mkdir -p build/measurements
-	for k in simt hopper; do FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; done
+	for k in simt mma hopper; do FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; done
 	$(PYTHON) bench/gpu_peers.py --json build/measurements/gpu-peers.json
 
 # ---- Installing -----------------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ constexpr int kFoldProjChannels = 8;  // a block's; it has all 16 positions of e
 
 // proj: network -> packed (8192) rows of 128 channels, fold (8192) {scale, shift}, out. Grid 64 blocks x 128 threads.
 __global__ void fold_proj(const float* __restrict__ network, char* __restrict__ packed, float2* __restrict__ fold,
-                          Channels* out, int* __restrict__ unsafe) {
+                          Channels* out, int* __restrict__ unsafe, float addition_loss = kLoss) {
   constexpr net::Layer l = net::kProj;
   constexpr int kPositions = l.out_H * l.out_W, kColumns = kPositions * l.K;
   const int k = blockIdx.x * kFoldProjChannels + threadIdx.x % kFoldProjChannels;
@@ -125,12 +125,12 @@ __global__ void fold_proj(const float* __restrict__ network, char* __restrict__ 
 
   char* row = packed + column * split_row_bytes(kNoisePadded);
   for (int c = 0; c < kNoisePadded; c += 8) {
-    const float loss = expected_loss(Plan<0>::kEight, Plan<0>::kBlocks, c);
+    const float loss = expected_loss(addition_loss, false, Plan<0>::kBlocks, c);
     float w[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i)
       w[i] = c + i < l.C ? ldexpf(loss * weight[(c + i) * kColumns], f - kNoiseExponent) : 0.f;
-    write_weights<Plan<0>::kEight>(row, kNoisePadded, c, w);
+    write_weights<false>(row, kNoisePadded, c, w);
   }
 }
 
@@ -139,10 +139,10 @@ constexpr int kFoldWarps = net::kFilter * net::kFilter;  // a warp per filter ta
 // tconv: network -> packed (25 K) rows of C channels, fold (phases x K) {scale, shift}, out (nullptr: last layer). A
 // block per output channel k, a warp per tap. The rows of tconv4 (Plan has no such layer) go in file order: 3 (5 r + s)
 // + k.
-template <int layer>
+template <int layer, bool eight>
 __global__ void fold_tconv(const float* __restrict__ network, const Channels* __restrict__ in,
                            char* __restrict__ packed, float2* __restrict__ fold, Channels* out,
-                           int* __restrict__ unsafe) {
+                           int* __restrict__ unsafe, float addition_loss = kLoss) {
   constexpr net::Layer l = net::kTable.layer[layer];
   constexpr int C = l.C, K = l.K;
   const int k = blockIdx.x, tap = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -207,14 +207,13 @@ __global__ void fold_tconv(const float* __restrict__ network, const Channels* __
   }
   __syncthreads();
 
-  constexpr bool eight = corrections_in_8_bits(layer);
-  int row = tap * K + k, blocks = C / 32;
+  int row = tap * K + k, blocks = C / kSplitBlock;
   if constexpr (layer != 4) {
     row = Plan<layer>::weight_row(r, s) + k;
-    blocks = blocks_after<layer>(r, s);
+    blocks = blocks_after<layer, eight>(r, s);
   }
   for (int c = 8 * lane; c < C; c += 8 * 32) {
-    const float loss = expected_loss(eight, blocks, c);
+    const float loss = expected_loss(addition_loss, eight, blocks, c);
     float w[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) w[i] = ldexpf(loss * weight[c + i], f - in->exponent[c + i]);
@@ -239,7 +238,6 @@ __global__ void split_noise(int n, const float* __restrict__ noise, char* __rest
     __half2 half2[2];
     uint2 bits;
   } hi = {{a.hi, b.hi}}, lo = {{a.lo, b.lo}};
-  static_assert(!Plan<0>::kEight, "noise has 16-bit corrections");
   char* row = map + face * split_row_bytes(kNoisePadded);
   *reinterpret_cast<uint2*>(row + hi_byte(false, c)) = hi.bits;
   *reinterpret_cast<uint2*>(row + lo16_byte(c)) = lo.bits;

@@ -16,11 +16,13 @@
 class Generator {
  public:
   virtual ~Generator() = default;
-  virtual const char* name() const = 0;    // "simt", "hopper"
+  virtual const char* name() const = 0;    // "simt", "mma", "hopper"
   virtual int chunk_faces() const = 0;     // chunk size that keeps the whole chip busy
   virtual double faces_per_s() const = 0;  // roughly, on this device
-  // Floating-point operations a second of the units that it computes on, by the data sheet; 0: unknown.
+  // Floating-point operations a second of the units that it computes on, by the data sheet or measured; 0: unknown.
   virtual double peak_flops() const { return 0; }
+  // Whether it is worth choosing on this device; it is taken then, unless another one is asked for by name.
+  virtual bool pays() const { return true; }
 
   // Device memory that one chunk of up to n faces needs for its feature maps, in bytes: all that generate() writes
   // besides faces, as another chunk may be under way at the same time, with another workspace. Where a chunk follows
@@ -49,6 +51,9 @@ void await_layer(int layer, const cudaEvent_t* loaded, cudaStream_t stream);
 
 // Hand-written kernels for CUDA cores in fp32: any GPU, and the readable reference.  -> kernels/simt_generator.cu
 std::unique_ptr<Generator> make_simt_generator(const cudaDeviceProp& device);
+
+// Tensor cores of compute capability 8.0 and later (mma.sync), fp32-class accuracy.  -> kernels/mma_generator.cu
+std::unique_ptr<Generator> make_mma_generator(const cudaDeviceProp& device);
 
 // Hopper tensor cores (wgmma, bulk copies), fp32-class accuracy: H100, H200.  -> kernels/hopper_generator.cu
 std::unique_ptr<Generator> make_hopper_generator(const cudaDeviceProp& device);

@@ -34,8 +34,9 @@ struct Kind {
   std::unique_ptr<Generator> (*make)(const cudaDeviceProp& device);
 };
 
-// The first that this GPU can run is taken.
-constexpr Kind kKinds[] = {{"hopper", make_hopper_generator}, {"simt", make_simt_generator}};
+// The first that this GPU can run, and on which it pays, is taken.
+constexpr Kind kKinds[] = {
+    {"hopper", make_hopper_generator}, {"mma", make_mma_generator}, {"simt", make_simt_generator}};
 
 // The kernels that FACEGEN_KERNELS names (for tests and measurements), else the best for this GPU.
 std::unique_ptr<Generator> make_generator(const cudaDeviceProp& device) {
@@ -45,7 +46,8 @@ std::unique_ptr<Generator> make_generator(const cudaDeviceProp& device) {
   for (const Kind& kind : kKinds) {
     known += std::string(known.empty() ? "" : ", ") + kind.name;
     if (!forced.empty() && forced != kind.name) continue;
-    if (std::unique_ptr<Generator> generator = kind.make(device)) return generator;
+    std::unique_ptr<Generator> generator = kind.make(device);
+    if (generator && (!forced.empty() || generator->pays())) return generator;
     if (!forced.empty()) {
       throw Failure(kMachine, current_gpu() + " cannot run the kernels that FACEGEN_KERNELS asks for: '" + forced +
                                   "'; unset it to let the GPU choose");

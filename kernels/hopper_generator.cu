@@ -12,10 +12,10 @@
 #include "kernels/clock.h"
 #include "kernels/cuda_check.h"
 #include "kernels/cuda_memory.h"
-#include "kernels/fold_network.cuh"
 #include "kernels/generator.h"
 #include "kernels/product_hopper.cuh"
 #include "kernels/redo.cuh"
+#include "kernels/split_network.cuh"
 #include "kernels/tconv4_hopper.cuh"
 #include "network.h"
 
@@ -23,10 +23,6 @@ namespace {
 
 constexpr int kChunkFaces = 2048;
 constexpr double kTensorFlops = 4096;  // dense fp16 operations a cycle and multiprocessor (m64n256k16 takes 128 cycles)
-constexpr int kProducts = 3;           // of fp16, for one of fp32
-constexpr std::size_t kAlignment = 1024;  // of everything in the workspace and in memory_, bytes
-
-constexpr std::size_t align_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 // ---- Tensor maps: the driver makes them; its function is found at run time, so that no program links against it
 
@@ -67,69 +63,10 @@ CUtensorMap make_map(EncodeTiled encode, const void* address, Extent size, int c
   return map;
 }
 
-// ---- What is where
-
-// A chunk's arrays in the workspace, as offsets in bytes.
-struct Workspace {
-  std::size_t map[5];  // map[l]: input of layer l, (H * W, n) rows of C channels
-  std::size_t overflowed, next_tile, bytes;
-
-  explicit Workspace(int n) {
-    std::size_t end = 0;
-    auto take = [&](std::size_t size) {
-      const std::size_t at = end;
-      end = align_up(end + size);
-      return at;
-    };
-    for (int layer = 0; layer < net::kLayers; ++layer) {
-      const net::Layer& l = net::kTable.layer[layer];
-      const int channels = layer == 0 ? kNoisePadded : l.C;
-      map[layer] = take(std::size_t(l.H) * l.W * n * split_row_bytes(channels));
-    }
-    overflowed = take(n * sizeof(int));
-    next_tile = take(net::kLayers * sizeof(int));
-    bytes = end;
-  }
-};
-
-// Packed weights of a layer.
-struct Packed {
-  char* weights;  // (rows) of C channels
-  float2* fold;   // (columns) {scale, shift}
-  CUtensorMap map;
-};
-
-// The generator's own device memory, as offsets in bytes.
-struct Memory {
-  std::size_t weights[5], fold[5], channels, network, unsafe, bytes;
-
-  static constexpr int rows(int layer) {
-    return layer == 0 ? 16 * 512 : layer == 4 ? kImageColumns : 25 * net::kTable.layer[layer].K;
-  }
-  static constexpr int channels_of(int layer) { return layer == 0 ? kNoisePadded : net::kTable.layer[layer].C; }
-
-  Memory() {
-    std::size_t end = 0;
-    auto take = [&](std::size_t size) {
-      const std::size_t at = end;
-      end = align_up(end + size);
-      return at;
-    };
-    for (int layer = 0; layer < net::kLayers; ++layer) {
-      weights[layer] = take(rows(layer) * split_row_bytes(channels_of(layer)));
-      fold[layer] = take((layer == 0 ? 16 * 512 : 256) * sizeof(float2));
-    }
-    channels = take(4 * sizeof(Channels));
-    network = take(net::kNetworkBytes);
-    unsafe = take(sizeof(int));
-    bytes = end;
-  }
-};
-
 // The plan's positions, those with most input pixels first: tiles that are taken last are short, and end together.
 template <int layer>
 void order_positions(unsigned short (&order)[256]) {
-  using P = Plan<layer>;
+  using P = HopperPlan<layer>;
   auto work = [](int position) {
     if (P::kProj) return 1;
     // Along one axis: a phase's shifts are 2 (even) or 3 (odd), less one at the border that it would cross.
@@ -148,14 +85,10 @@ void order_positions(unsigned short (&order)[256]) {
 // All public: the test looks into it.
 struct HopperGenerator : Generator {
   HopperGenerator(const cudaDeviceProp& device, EncodeTiled encode)
-      : multiprocessors_(device.multiProcessorCount), encode_(encode), memory_(where_.bytes) {
-    clock_hz_ = current_clock_hz();
-    CUDA_CHECK(cudaMemset(memory_.bytes(), 0, where_.bytes));  // the weights' padding stays zero
+      : multiprocessors_(device.multiProcessorCount), clock_hz_(current_clock_hz()), encode_(encode), split_(kLoss) {
     for (int layer = 0; layer < net::kLayers; ++layer) {
-      packed_[layer].weights = memory_.bytes() + where_.weights[layer];
-      packed_[layer].fold = reinterpret_cast<float2*>(memory_.bytes() + where_.fold[layer]);
-      packed_[layer].map = make_map(encode_, packed_[layer].weights, {0, Memory::rows(layer)},
-                                    Memory::channels_of(layer), {0, layer == 4 ? kImageColumns : kWeightBox});
+      weights_[layer] = make_map(encode_, split_.weights(layer), {0, split_.rows(layer)}, map_channels(layer),
+                                 {0, layer == 4 ? kImageColumns : kWeightBox});
     }
     allow_shared(product_kernel<0>, kProductSharedBytes);
     allow_shared(product_kernel<1>, kProductSharedBytes);
@@ -172,38 +105,16 @@ struct HopperGenerator : Generator {
   const char* name() const override { return "hopper"; }
   int chunk_faces() const override { return kChunkFaces; }
   double faces_per_s() const override { return 8e5; }
-  double peak_flops() const override { return kTensorFlops * clock_hz_ * multiprocessors_ / kProducts; }
+  double peak_flops() const override {
+    double units = 0;  // of tensor time for what one fp16 product would take: three of fp16, or one and two of e4m3
+    for (int layer = 0; layer < net::kLayers; ++layer)
+      units += net::multiply_adds(net::kTable.layer[layer]) * (corrections_in_8_bits(layer) ? 2 : 3);
+    return kTensorFlops * clock_hz_ * multiprocessors_ * net::multiply_adds() / units;
+  }
   std::size_t workspace_bytes(int n) const override { return Workspace(n).bytes; }
 
   void load_layer(int layer, const float* network, cudaStream_t stream) override {
-    const bool last = layer + 1 == net::kLayers;
-    const std::size_t begin = net::kTable.layer[layer].weight;
-    const std::size_t end = last ? net::kNetworkFloats : net::kTable.layer[layer + 1].weight;
-    if (layer == 0) CUDA_CHECK(cudaMemsetAsync(unsafe(), 0, sizeof(int), stream));
-    CUDA_CHECK(cudaMemcpyAsync(this->network() + begin, network + begin, (end - begin) * sizeof(float),
-                               cudaMemcpyDeviceToDevice, stream));
-    const Packed& p = packed_[layer];
-    Channels* in = channels() + layer - 1;
-    Channels* out = channels() + layer;
-    constexpr int kThreads = 32 * kFoldWarps;
-    switch (layer) {
-      case 0:
-        fold_proj<<<net::kProj.K / kFoldProjChannels, 16 * kFoldProjChannels, 0, stream>>>(network, p.weights, p.fold,
-                                                                                           out, unsafe());
-        break;
-      case 1:
-        fold_tconv<1><<<net::kTconv1.K, kThreads, 0, stream>>>(network, in, p.weights, p.fold, out, unsafe());
-        break;
-      case 2:
-        fold_tconv<2><<<net::kTconv2.K, kThreads, 0, stream>>>(network, in, p.weights, p.fold, out, unsafe());
-        break;
-      case 3:
-        fold_tconv<3><<<net::kTconv3.K, kThreads, 0, stream>>>(network, in, p.weights, p.fold, out, unsafe());
-        break;
-      default:
-        fold_tconv<4><<<net::kTconv4.K, kThreads, 0, stream>>>(network, in, p.weights, p.fold, nullptr, unsafe());
-    }
-    CUDA_CHECK(cudaGetLastError());
+    split_.load_layer(layer, network, stream);
   }
 
   void generate(int n, const float* noise, float* faces, void* workspace, const cudaEvent_t* loaded,
@@ -222,8 +133,8 @@ struct HopperGenerator : Generator {
 
     launch_image(n, base, where, faces, loaded, stream);
 
-    redo_kernel<<<std::min(n, multiprocessors_), 512, 0, stream>>>(n, noise, network(), overflowed, unsafe(),
-                                                                   static_cast<float*>(workspace), kRedoFloats, faces);
+    redo_kernel<<<std::min(n, multiprocessors_), 512, 0, stream>>>(
+        n, noise, split_.network(), overflowed, split_.unsafe(), static_cast<float*>(workspace), kRedoFloats, faces);
     CUDA_CHECK(cudaGetLastError());
   }
 
@@ -263,14 +174,14 @@ struct HopperGenerator : Generator {
 
   template <int layer>
   void launch_product(int n, char* base, const Workspace& where, const cudaEvent_t* loaded, cudaStream_t stream) {
-    using P = Plan<layer>;
+    using P = HopperPlan<layer>;
     constexpr net::Layer l = net::kTable.layer[layer];
     await_layer(layer, loaded, stream);
     ProductTask task;
     task.input = make_map(encode_, base + where.map[layer], {P::H * P::W, n}, P::C, {1, kTileFaces});
-    task.weights = packed_[layer].map;
+    task.weights = weights_[layer];
     task.output = make_map(encode_, base + where.map[layer + 1], {l.out_H * l.out_W, n}, l.K, {1, 64});
-    task.fold = packed_[layer].fold;
+    task.fold = split_.fold(layer);
     task.overflowed = reinterpret_cast<int*>(base + where.overflowed);
     task.next_tile = reinterpret_cast<int*>(base + where.next_tile) + layer;
     task.n = n;
@@ -287,24 +198,19 @@ struct HopperGenerator : Generator {
     constexpr net::Layer l = net::kTconv4;
     ImageTask image;
     image.input = make_map(encode_, base + where.map[4], {l.H * l.W, n}, l.C, {l.W, kImageFaces});
-    image.weights = packed_[4].map;
-    image.fold = packed_[4].fold;
+    image.weights = weights_[4];
+    image.fold = split_.fold(4);
     image.faces = faces;
     image.n = n;
     Launch launch((n + kImageFaces - 1) / kImageFaces, 1, kImageThreads, kImageSharedBytes, stream);
     CUDA_CHECK(cudaLaunchKernelEx(&launch.config, image_kernel, image));
   }
 
-  float* network() const { return reinterpret_cast<float*>(memory_.bytes() + where_.network); }
-  int* unsafe() const { return reinterpret_cast<int*>(memory_.bytes() + where_.unsafe); }
-  Channels* channels() const { return reinterpret_cast<Channels*>(memory_.bytes() + where_.channels); }
-
   int multiprocessors_, clusters_ = 1;
-  double clock_hz_ = 0;
+  double clock_hz_;
   EncodeTiled encode_;
-  Memory where_;
-  DeviceMemory memory_;
-  Packed packed_[net::kLayers];
+  SplitNetwork<kEightLayers> split_;
+  CUtensorMap weights_[net::kLayers];  // packed weights
   unsigned short order_[4][256] = {};
 };
 

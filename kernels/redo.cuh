@@ -50,8 +50,6 @@ __device__ void redo_layer(const float* __restrict__ network, const float* in, f
   __syncthreads();
 }
 
-}  // namespace
-
 // noise (n, 100), network as in the file -> faces (n, 64, 64, 3), for the faces marked in overflowed (n), or all where
 // *unsafe. scratch: kRedoFloats a face, kept apart by stride floats.
 __global__ void __launch_bounds__(512)
@@ -71,5 +69,7 @@ __global__ void __launch_bounds__(512)
     redo_layer<4>(network, map3, faces + std::size_t(face) * net::kFaceFloats);
   }
 }
+
+}  // namespace
 
 #endif  // FACEGEN_KERNELS_REDO_CUH_

@@ -1,11 +1,13 @@
-// How the Hopper generator lays out operands: every fp32 value as a sum of two terms, every layer as matrix products.
+// How the generators for tensor cores lay out operands: every fp32 value as a sum of two terms, every layer as matrix
+// products.
 //
 // Split.    x = hi + lo with hi = fp16(x), and a product is hi hi' + hi lo' + lo hi'. hi hi' is always fp16; the two
 //           corrections, 2^-11 of it, come in two kinds:
 //             16 bit  lo = fp16(x - hi) to 8 bits. The bits that lo lacks would cost power, and power is the limit.
 //             8 bit   hi, lo, hi', lo' rounded to e4m3 (4 bits), which the tensor cores take at twice the rate: two
 //                     units of time instead of three, for four times the error. Their sums come first, by themselves.
-//           Which layers take 8 bits was chosen by measured error: see corrections_in_8_bits.
+//           Which layers take 8 bits was chosen by measured error: see corrections_in_8_bits in product_hopper.cuh. The
+//           mma kernels take 16 bits everywhere.
 // Rows.     A pixel of a face, or an output column's weights for a filter tap: C channels in 4 C bytes, in blocks of
 //           128 bytes (what one bulk copy brings, and the width of the swizzle).
 //             16 bit  C / 32 blocks: 32 his, their 32 los
@@ -28,15 +30,11 @@
 #include "network.h"
 
 constexpr int kRowBytes = 128;       // of a block
+constexpr int kSplitBlock = 32;      // channels in a block with 16-bit corrections
 constexpr int kNoisePadded = 128;    // the 100 noise values, padded with zeros to whole blocks
 constexpr int kNoiseExponent = 4;    // noise is kept times 2^4
 constexpr int kTargetExponent = 4;   // a typical value of a map is kept near 2^4
 constexpr int kWeightExponent = 13;  // the largest weight of an output channel is kept in [2^13, 2^14)
-
-// Whether the input and the weights of a layer have 8-bit corrections. They save a third of the tensor cores' time, and
-// of the power, which is what limits all of them. Worst error of a face over 65,536 faces of the shipped network, with
-// them in no layer 1.4e-4; in tconv1 2.0e-4; tconv2 2.8e-4; tconv3 3.0e-4; tconv1 and 2 3.2e-4; all three 3.6e-4.
-__host__ __device__ constexpr bool corrections_in_8_bits(int layer) { return layer == 1; }
 
 // e4m3 reaches from 2^-9 to 448. Kept times these powers of two, a typical value's hi and lo both lie near 1, the
 // largest weight's near 2^7; a product of hi and lo' and one of lo and hi' both come out times 2^1.
@@ -75,11 +73,10 @@ __host__ __device__ constexpr int tap_shift(int r) { return (tap_parity(r) + 1 -
 //   tconv2  2 phases x 128: odd, even output column
 //   tconv3  4 phases x  64: (row, column) odd-odd, odd-even, even-odd, even-even
 // A position of the plan is a pixel of the output (1 phase), a pair (2) or a 2x2 block (4).
-template <int layer>
+template <int layer, bool eight = false>
 struct Plan {
   static constexpr bool kProj = layer == 0;
-  static constexpr bool kEight = corrections_in_8_bits(layer);         // the input's and the weights' format
-  static constexpr bool kOutEight = corrections_in_8_bits(layer + 1);  // the output's
+  static constexpr bool kEight = eight;  // has 8-bit corrections
   static constexpr int H = net::kTable.layer[layer].H, W = net::kTable.layer[layer].W;
   static constexpr int C = kProj ? kNoisePadded : net::kTable.layer[layer].C, K = net::kTable.layer[layer].K;
   static constexpr int out_W = net::kTable.layer[layer].out_W;
@@ -88,7 +85,7 @@ struct Plan {
   static constexpr int kPositionRows = kProj ? 4 : 2 * H / kRowPhases;
   static constexpr int kPositionColumns = kProj ? 8 : 2 * W / kColumnPhases;
   static constexpr int kPositions = kPositionRows * kPositionColumns;  // proj 32, tconv1 64, tconv2 128, tconv3 256
-  static constexpr int kBlocks = kEight ? C / 64 : C / 32;  // of a row, that are walked in one pass (8 bit: of two)
+  static constexpr int kBlocks = C / kSplitBlock / (kEight ? 2 : 1);   // of a row, in one pass (8 bit: of two)
   static constexpr int kColumns = 256;
   static_assert(kProj || kRowPhases * kColumnPhases * K == kColumns, "the phases of a position fill the columns");
 
@@ -128,9 +125,9 @@ constexpr float kLoss = 0.45f / (1 << 24);
 __host__ __device__ constexpr int additions(bool eight) { return eight ? 4 : 6; }
 
 // Blocks of the same output pixel that are added after the products of tap (r, s) begin, away from the border.
-template <int layer>
+template <int layer, bool eight>
 __host__ __device__ constexpr int blocks_after(int r, int s) {
-  using P = Plan<layer>;
+  using P = Plan<layer, eight>;
   auto turn = [](int row, int column) {  // shifts in the order in which they are walked
     const int di = tap_shift(row), dj = tap_shift(column);
     return (P::kRowPhases == 2 && di > 0 ? 200 : 0) + (P::kColumnPhases == 2 && dj > 0 ? 100 : 0) + 3 * di + dj;
@@ -141,10 +138,11 @@ __host__ __device__ constexpr int blocks_after(int r, int s) {
   return (later + 1) * P::kBlocks;
 }
 
-// Factor for the weight of channel c, where `blocks` are added from its row's first one on.
-__host__ __device__ constexpr float expected_loss(bool eight, int blocks, int c) {
-  const int block = c / (eight ? 64 : 32);
-  return 1 + kLoss * (additions(eight) * (blocks - 1 - block) + (eight ? 2.5f : 1.5f));
+// Factor for the weight of channel c, where `blocks` are added from its row's first one on, and an addition loses
+// `loss` of the sum.
+__host__ __device__ constexpr float expected_loss(float loss, bool eight, int blocks, int c) {
+  const int block = c / (eight ? 2 * kSplitBlock : kSplitBlock);
+  return 1 + loss * (additions(eight) * (blocks - 1 - block) + (eight ? 2.5f : 1.5f));
 }
 
 __device__ inline uint32_t as_bits(__half2 x) { return *reinterpret_cast<const uint32_t*>(&x); }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # test_gpu.sh FOLDER: what only a GPU can show, with the built programs in FOLDER. Run by `make test-gpu`.
 #
-#   the kernels, layer by layer and as a whole, against float64         test_gpu, test_hopper
+#   the kernels, layer by layer and as a whole, against float64         test_gpu, test_hopper, test_mma
 #   the programs                                                        tests/test_gpu_programs.py
 #   the same kernels, small, under compute-sanitizer: memcheck, synccheck, initcheck, racecheck
 set -uo pipefail
@@ -25,12 +25,15 @@ check() {
   fi
 }
 
-hopper=no
-nvidia-smi --query-gpu=compute_cap --format=csv,noheader -i 0 2> /dev/null | grep -q '^9\.0' && hopper=yes
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader -i 0 2> /dev/null)
+tensor=()  # the kinds of kernels for tensor cores that this GPU runs
+[ "${capability%.*}" -ge 8 ] 2> /dev/null && tensor+=(mma)
+[ "$capability" = 9.0 ] && tensor+=(hopper)
 
 FACEGEN_KERNELS=simt check simt_kernels "$programs/test_gpu" &
-[ $hopper = no ] || check hopper_kernels "$programs/test_hopper" network.bin &
+for kind in "${tensor[@]}"; do check "${kind}_kernels" "$programs/test_$kind" network.bin & done
 wait
+for kind in "${tensor[@]}"; do FACEGEN_KERNELS=$kind check "${kind}_device" "$programs/test_gpu" --tolerance 2e-4; done
 check programs "$python" -m pytest -q tests/test_gpu_programs.py
 
 if command -v compute-sanitizer > /dev/null; then
@@ -42,10 +45,12 @@ if command -v compute-sanitizer > /dev/null; then
     FACEGEN_KERNELS=simt check "simt_racecheck_$layer" timeout 300 compute-sanitizer --tool racecheck --error-exitcode 9 \
       "$programs/test_gpu" --small --layer "$layer" &
   done
-  # Every kernel of the Hopper path once, on a chunk that fills no tile.
-  for tool in memcheck synccheck initcheck racecheck; do
-    [ $hopper = no ] || check "hopper_$tool" timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-      "$programs/test_hopper" network.bin launches &
+  # Every kernel for tensor cores once, on a chunk that fills no tile.
+  for kind in "${tensor[@]}"; do
+    for tool in memcheck synccheck initcheck racecheck; do
+      check "${kind}_$tool" timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+        "$programs/test_$kind" network.bin launches &
+    done
   done
   wait
 else

@@ -67,11 +67,12 @@ def test_every_combination_with_cuda(mpi, openmp, clone):
 
 
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc here")
-@pytest.mark.parametrize("source", ["hopper_generator", "simt_generator"])
-def test_ptxas_finds_nothing_to_regret(source, tmp_path):
+@pytest.mark.parametrize("source, arch", [("hopper_generator", "90a"), ("simt_generator", "90a"), ("mma_generator", "80"),
+                                          ("mma_generator", "90a"), ("mma_generator", "120")])
+def test_ptxas_finds_nothing_to_regret(source, arch, tmp_path):
     """No spills worth the name, and none of ptxas's notes (C75xx) that it serialises wgmma or ignores setmaxnreg: both are silent
     without -v and cost a tenth of a layer's speed."""
-    done = run("nvcc", "-std=c++17", "-O3", "-I.", "-gencode", "arch=compute_90a,code=sm_90a", "-Xptxas", "-v", "-c",
+    done = run("nvcc", "-std=c++17", "-O3", "-I.", "-gencode", f"arch=compute_{arch},code=sm_{arch}", "-Xptxas", "-v", "-c",
                f"kernels/{source}.cu", "-o", tmp_path / "x.o")
     notes = done.stderr.decode() + done.stdout.decode()
     assert done.returncode == 0 and "bytes spill stores" in notes

@@ -1,0 +1,124 @@
+// What generators for tensor cores have in common: where a chunk's maps lie, and the packed network in device memory.
+#ifndef FACEGEN_KERNELS_SPLIT_NETWORK_CUH_
+#define FACEGEN_KERNELS_SPLIT_NETWORK_CUH_
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+
+#include "kernels/cuda_check.h"
+#include "kernels/cuda_memory.h"
+#include "kernels/fold_network.cuh"
+#include "kernels/split_format.cuh"
+#include "network.h"
+
+namespace {
+
+constexpr std::size_t kAlignment = 1024;  // of every array, bytes
+
+constexpr std::size_t align_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+constexpr int map_channels(int layer) { return layer == 0 ? kNoisePadded : net::kTable.layer[layer].C; }
+
+// A chunk's arrays in the workspace, as offsets in bytes.
+struct Workspace {
+  std::size_t map[net::kLayers];  // map[l]: input of layer l, (H * W, n) rows of C channels
+  std::size_t overflowed, next_tile, bytes;
+
+  explicit Workspace(int n) {
+    std::size_t end = 0;
+    auto take = [&](std::size_t size) {
+      const std::size_t at = end;
+      end = align_up(end + size);
+      return at;
+    };
+    for (int layer = 0; layer < net::kLayers; ++layer) {
+      const net::Layer& l = net::kTable.layer[layer];
+      map[layer] = take(std::size_t(l.H) * l.W * n * split_row_bytes(map_channels(layer)));
+    }
+    overflowed = take(n * sizeof(int));
+    next_tile = take(net::kLayers * sizeof(int));
+    bytes = end;
+  }
+};
+
+// The network, packed layer by layer; the whole as in the file besides, for faces that are computed again.
+// eight_layers: bit l is set where layer l has 8-bit corrections.
+template <unsigned eight_layers>
+class SplitNetwork {
+ public:
+  // loss: of one addition, as a share of the sum, that packed weights make up for (see kLoss)
+  explicit SplitNetwork(float loss) : loss_(loss), memory_(where_.bytes) {
+    CUDA_CHECK(cudaMemset(memory_.bytes(), 0, where_.bytes));  // the weights' padding stays zero
+  }
+
+  // Rows of packed weights.
+  static constexpr int rows(int layer) {
+    return layer == 0 ? 16 * 512 : layer == 4 ? 80 : 25 * net::kTable.layer[layer].K;
+  }
+
+  char* weights(int layer) const { return memory_.bytes() + where_.weights[layer]; }  // (rows) of C channels
+  float2* fold(int layer) const {                                                     // (columns) {scale, shift}
+    return reinterpret_cast<float2*>(memory_.bytes() + where_.fold[layer]);
+  }
+  Channels* channels() const { return reinterpret_cast<Channels*>(memory_.bytes() + where_.channels); }  // maps 1..4
+  float* network() const { return reinterpret_cast<float*>(memory_.bytes() + where_.network); }
+  int* unsafe() const { return reinterpret_cast<int*>(memory_.bytes() + where_.unsafe); }  // 1: not for fp16
+
+  void load_layer(int layer, const float* network, cudaStream_t stream) {
+    const bool last = layer + 1 == net::kLayers;
+    const std::size_t begin = net::kTable.layer[layer].weight;
+    const std::size_t end = last ? net::kNetworkFloats : net::kTable.layer[layer + 1].weight;
+    if (layer == 0) CUDA_CHECK(cudaMemsetAsync(unsafe(), 0, sizeof(int), stream));
+    CUDA_CHECK(cudaMemcpyAsync(this->network() + begin, network + begin, (end - begin) * sizeof(float),
+                               cudaMemcpyDeviceToDevice, stream));
+    if (layer == 0) {
+      fold_proj<<<net::kProj.K / kFoldProjChannels, 16 * kFoldProjChannels, 0, stream>>>(network, weights(0), fold(0),
+                                                                                         channels(), unsafe(), loss_);
+      CUDA_CHECK(cudaGetLastError());
+    }
+    if (layer == 1) fold_layer<1>(network, stream);
+    if (layer == 2) fold_layer<2>(network, stream);
+    if (layer == 3) fold_layer<3>(network, stream);
+    if (layer == 4) fold_layer<4>(network, stream);
+  }
+
+ private:
+  template <int layer>
+  void fold_layer(const float* network, cudaStream_t stream) {
+    Channels* in = channels() + layer - 1;
+    fold_tconv<layer, (eight_layers >> layer & 1) != 0><<<net::kTable.layer[layer].K, 32 * kFoldWarps, 0, stream>>>(
+        network, in, weights(layer), fold(layer), layer == 4 ? nullptr : in + 1, unsafe(), loss_);
+    CUDA_CHECK(cudaGetLastError());
+  }
+
+  // Offsets in bytes.
+  struct Memory {
+    std::size_t weights[net::kLayers], fold[net::kLayers], channels, network, unsafe, bytes;
+
+    Memory() {
+      std::size_t end = 0;
+      auto take = [&](std::size_t size) {
+        const std::size_t at = end;
+        end = align_up(end + size);
+        return at;
+      };
+      for (int layer = 0; layer < net::kLayers; ++layer) {
+        weights[layer] = take(rows(layer) * split_row_bytes(map_channels(layer)));
+        fold[layer] = take((layer == 0 ? 16 * 512 : 256) * sizeof(float2));
+      }
+      channels = take(4 * sizeof(Channels));
+      network = take(net::kNetworkBytes);
+      unsafe = take(sizeof(int));
+      bytes = end;
+    }
+  };
+
+  const float loss_;
+  const Memory where_;
+  const DeviceMemory memory_;
+};
+
+}  // namespace
+
+#endif  // FACEGEN_KERNELS_SPLIT_NETWORK_CUH_
