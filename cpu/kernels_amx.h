@@ -2,8 +2,9 @@
 // includes this file. The tests include it with verbs in plain C++.
 //
 // tconv1-3 as matrix products of bf16 with sums in float. A value is a sum of three bf16 terms, x = x0 + x1 + x2, which
-// hold all of its 24 bits; of the nine products of two values' terms the six largest count. What the other three leave
-// out is a few 2^-24 of the product: less than a float sum rounds away. Five products would leave 2^-16.
+// hold all of its 24 bits; of the nine products of two values' terms the six largest count. That is as good as all nine
+// (faces off by 4e-7 at worst before sums are rounded); without one of the six they are off by 2e-5, past the 1e-5 that
+// faces may be off by (bench/bf16_products.py).
 //
 // An epilogue writes the terms of its outputs as three planes, ready to be loaded by the next layer.
 #include <cstdint>
