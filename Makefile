@@ -27,7 +27,7 @@ HAVE_CUDA := $(if $(filter 1,$(CUDA)),$(shell command -v $(NVCC) 2> /dev/null))
 HAVE_MPI := $(if $(filter 1,$(MPI)),$(shell command -v $(MPICXX) > /dev/null 2>&1 && $(MPICXX) --showme:version 2> /dev/null))
 HAVE_OPENMP := $(if $(filter 1,$(OPENMP)),$(shell $(call probe,#include <omp.h>,-fopenmp)))
 HAVE_PNG := $(shell $(call probe,#include <png.h>,-lpng))
-AMX_FLAGS := -mavx512f -mfma -mamx-tile -mamx-bf16
+AMX_FLAGS := -DFACEGEN_AMX -mamx-tile -mamx-bf16
 HAVE_AMX := $(shell $(call probe,void f() { __asm__("tdpbf16ps %tmm2$(comma) %tmm1$(comma) %tmm0"); },$(AMX_FLAGS)))
 
 # GPU architectures: CUARCH, else the GPUs of this machine, else one program for all that matter.
@@ -104,7 +104,7 @@ $(filter %/kernels_plain.o %/kernels_avx2.o %/kernels_avx512.o %/kernels_amx.o,$
 ifneq ($(filter x86_64%,$(shell $(CXX) -dumpmachine)),)
   $(BUILD)/cpu/kernels_avx2.o: EXTRA_FLAGS += -mavx2 -mfma
   $(BUILD)/cpu/kernels_avx512.o: EXTRA_FLAGS += -mavx512f -mfma
-  $(BUILD)/cpu/kernels_amx.o: EXTRA_FLAGS += $(if $(HAVE_AMX),$(AMX_FLAGS))
+  $(BUILD)/cpu/kernels_amx.o: EXTRA_FLAGS += $(if $(HAVE_AMX),-mavx512f -mfma $(AMX_FLAGS))
 endif
 
 # The ranks of a job, with MPI and without.
@@ -203,7 +203,7 @@ test-gpu: all $(GPU_PROGRAMS)
 # ---- Measuring ------------------------------------------------------------------------------------------------------------
 
 BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
-$(BUILD)/bench/bench_cpu.o: EXTRA_FLAGS = $(if $(HAVE_AMX),-mamx-tile -mamx-bf16)
+$(BUILD)/bench/bench_cpu.o: EXTRA_FLAGS = $(if $(HAVE_AMX),$(AMX_FLAGS))
 BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(IO_OBJECTS) $(BUILD)/runtime/batches.o $(BUILD)/runtime/profile.o $(BUILD)/runtime/hooks.o $(RANKS)
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BENCH_OBJECTS)

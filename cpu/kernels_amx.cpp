@@ -1,8 +1,7 @@
-// AMX for tconv1-3, AVX-512 for the rest. Compiled with -mavx512f -mfma -mamx-tile -mamx-bf16 where the compiler knows
-// them.
+// AMX for tconv1-3, AVX-512 for the rest. The Makefile defines FACEGEN_AMX where compiler and assembler know both.
 #include "cpu/kernels.h"
 
-#if defined(__AVX512F__) && defined(__AMX_TILE__) && defined(__AMX_BF16__)
+#ifdef FACEGEN_AMX
 
 #include "cpu/amx_tiles.h"
 
