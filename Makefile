@@ -122,6 +122,7 @@ found:
 	@echo "CUDA    $(if $(HAVE_CUDA),$(HAVE_CUDA)$(comma) for $(ARCHS),not found: facegen_parallel computes on the CPU)"
 	@echo "MPI     $(or $(HAVE_MPI),not found: facegen_parallel is one process)"
 	@echo "OpenMP  $(if $(HAVE_OPENMP),found,not found: one thread a process)"
+	@echo "AMX     $(if $(HAVE_AMX),known to $(CXX),not known to $(CXX): vectors only)"
 	@echo "libpng  $(if $(HAVE_PNG),found,not found: pictures as .bmp only)"
 
 seq: facegen_seq

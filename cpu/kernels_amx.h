@@ -93,7 +93,8 @@ struct Tap {
 // not where kRowTiles is 1). Registers 4 and 5 hold inputs, 6 and 7 weights.
 //
 // Small products come first, and the walk through the six changes one operand at a time: 14 tiles are loaded for 24
-// products. A product keeps the unit busy for 16 cycles and a load from L1 the load ports for 8.
+// products. A product keeps the unit busy for 16 cycles and a load from L1 the load ports for 8. The weights of a panel
+// and phase fit no L1, and often come from beyond L2: they are prefetched a step ahead, a few lines a product.
 template <int L, int kRowTiles>
 inline void multiply_tap(const Bf16* a, const Bf16* w) {
   constexpr int C = net::kTable.layer[L].C, kIn = bf16_stride(C);
@@ -113,14 +114,17 @@ inline void multiply_tap(const Bf16* a, const Bf16* w) {
       tile_multiply<3, 5, 7>();
     }
   };
+  const auto prefetch_w = [&](int tile) {  // of the next step
+    const Bf16* next = w + kStepBf16 + tile * 2 * kTileFloats;
+    _Pragma("GCC unroll 16") for (int line = 0; line < kTileRows; ++line) __builtin_prefetch(next + line * kStep, 0, 3);
+  };
   for (int c = 0; c < C; c += kStep, a += kStep, w += kStepBf16) {
-    for (int line = 0; line < kStepBf16; line += 32) __builtin_prefetch(w + kStepBf16 + line, 0, 3);
-    load_a(2), load_w(0), multiply_tiles();
-    load_a(1), multiply_tiles();
-    load_w(1), multiply_tiles();
-    load_a(0), multiply_tiles();
-    load_w(2), multiply_tiles();
-    load_w(0), multiply_tiles();
+    load_a(2), load_w(0), multiply_tiles(), prefetch_w(0);
+    load_a(1), multiply_tiles(), prefetch_w(1);
+    load_w(1), multiply_tiles(), prefetch_w(2);
+    load_a(0), multiply_tiles(), prefetch_w(3);
+    load_w(2), multiply_tiles(), prefetch_w(4);
+    load_w(0), multiply_tiles(), prefetch_w(5);
   }
 }
 
