@@ -7,6 +7,7 @@
 #define FACEGEN_CPU_TILE_WORK_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -21,14 +22,25 @@ class TileWork {
   void run(int thread, int team, const Body& body) {
     const int tiles = int(tiles_.size());
     const int home = int(std::int64_t(tiles) * thread / team);
+    int idle = 0;  // looks in vain
     while (unfinished_.load(std::memory_order_acquire) > 0) {
       bool busy = false;
       for (int i = 0; i < tiles && !busy; ++i) busy = run_item((home + i) % tiles, body);
-      if (!busy) std::this_thread::yield();
+      idle = busy ? 0 : idle + 1;
+      if (idle > kPatience) {
+        std::this_thread::sleep_for(std::chrono::microseconds(kNap));
+      } else if (idle > 0) {
+        std::this_thread::yield();
+      }
     }
   }
 
  private:
+  // The next stage of a tile mostly begins within microseconds. Where it does not, another process has the core of the
+  // thread that is awaited: leave it ours too.
+  static constexpr int kPatience = 200;  // yields, of about half a microsecond
+  static constexpr int kNap = 50;        // us
+
   struct alignas(64) Progress {
     std::atomic<std::uint64_t> next{0};  // stage << 32 | the item to take next; past the last one: none is left
     std::atomic<int> done{0};            // items of that stage
