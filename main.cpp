@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "facegen.h"
@@ -23,6 +25,7 @@
 #include "network.h"
 #include "runtime/batches.h"
 #include "runtime/failure.h"
+#include "runtime/launch.h"
 #include "runtime/options.h"
 #include "runtime/profile.h"
 #include "runtime/progress.h"
@@ -120,12 +123,25 @@ Batches open_files(const Options& options, Lines& lines, Files& files) {
   return batches;
 }
 
-// What the computing unit has to say of this rank, once no line of ours is open on the terminal.
-void print_note(const Options& options) {
-  if (!facegen_note()) return;
-  const std::string place = rank_place();
-  std::fprintf(stderr, "%s: %s%s%s\n", options.program.c_str(), place.c_str(), place.empty() ? "" : ": ",
-               facegen_note());
+// mpirun and srun forward standard output and standard error apart. A pause between the two keeps their order.
+void let_launcher_forward() {
+  if (launched()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+
+// What the computing unit has to say of each rank. Rank 0 says it for all, while no line of ours is open on the
+// terminal; called on every rank.
+void print_notes(const Options& options) {
+  std::string note;
+  if (facegen_note()) {
+    const std::string place = rank_place();
+    note = options.program + ": " + place + (place.empty() ? "" : ": ") + facegen_note() + "\n";
+  }
+  std::string notes;
+  for (const std::string& of_rank : gather(note)) notes += of_rank;
+  if (notes.empty()) return;
+  let_launcher_forward();
+  std::fputs(notes.c_str(), stderr);
+  let_launcher_forward();
 }
 
 // Computes and writes every batch; prints the lines from "Initializing" to the last "Writing". Returns the elapsed
@@ -141,7 +157,7 @@ double compute(const Options& options, const Batches& batches, Lines& lines, Fil
   for (int i = 0; i < std::min<std::int64_t>(2, batches.count()); ++i) batch[i] = std::make_unique<Batch>(batches.most);
   std::copy(files.first_noise.begin(), files.first_noise.end(), batch[0]->noise.data());
   lines.end();
-  print_note(options);
+  print_notes(options);
 
   lines.begin("Calculating");
   progress_start(batches.faces, options.quiet);
@@ -243,7 +259,7 @@ void run_other(const Options& options) {
   const std::int64_t most = broadcast(0);
   if (most != kGiveUp) {
     facegen_init();
-    print_note(options);
+    print_notes(options);
     {
       const bool bare = facegen_batch_faces() == 0;  // a unit that expects arrays of its own on every rank
       HostArray network(bare ? net::kNetworkFloats : 0), noise(bare ? most * net::kNoise : 0),

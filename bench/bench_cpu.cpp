@@ -2,13 +2,22 @@
 //
 //   bench_cpu [--network FILE] [--threads T] [--repeats R] [--json FILE]
 //
-// For every instruction set that this CPU has: the FMA peak of T threads (independent multiply-adds in registers),
-// faces per second for N = 1 ... 1,024 as a share of that peak, one thread's time layer by layer, and N = 1,024 on 1
-// ... T threads. The peak is measured anew beside every run. Best and median of R repeats; a disturbed machine shows in
-// the gap between them, and in the share of the peak by CPU seconds, which counts only time spent running.
+// For every instruction set that this CPU has: the peak of T threads (independent multiply-adds in registers), faces
+// per second for N = 1 ... 1,024 as a share of that peak, how that scales from 1 to T threads, and one thread's time
+// layer by layer. The peak is measured anew beside every run. Best and median of R repeats; a disturbed machine shows
+// in the gap between them, and in the share of the peak by CPU seconds, which counts only time spent running.
+//
+// The peak is given twice. "Fastest": each thread counts with its fastest burst of 1 to 3 ms, so it is what the cores
+// could do undisturbed; shares refer to it. "Sustained": the same bursts of all threads from the first start to the
+// last end, which also has in it what clock the cores keep up together, and other work on the machine.
+//
+// AMX computes tconv1-3 by six products of bf16 in place of one of floats, the rest by AVX-512: its share is the time
+// that both at their peaks would need, over the time taken.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -26,6 +35,11 @@
 #include <immintrin.h>
 #endif
 
+#ifdef FACEGEN_AMX
+#include "cpu/amx_tiles.h"
+#endif
+#include "cpu/cpu_device.h"
+#include "cpu/features.h"
 #include "cpu/kernels.h"
 #include "cpu/pack.h"
 #include "network.h"
@@ -94,45 +108,75 @@ __attribute__((target("avx512f"))) void chains_avx512() {
 }
 #endif
 
+#ifdef FACEGEN_AMX
+constexpr int kTileChains = 6;  // the other two registers hold the operands
+
+// As long as kChains * kSteps multiply-adds of AVX-512 at two a cycle: a tile product takes 16 cycles.
+constexpr long kTileSteps = kChains * kSteps / 2 / 16 / kTileChains;
+
+void chains_amx() {
+  tiles_configure();
+  const std::vector<std::uint16_t> operand(512, 0x3f66);  // 0.9; zeros would need less power, and so run faster
+  tile_load<6>(operand.data(), 64), tile_load<7>(operand.data(), 64);
+  for (long step = 0; step < kTileSteps; ++step) {
+    tile_multiply<0, 6, 7>(), tile_multiply<1, 6, 7>(), tile_multiply<2, 6, 7>();
+    tile_multiply<3, 6, 7>(), tile_multiply<4, 6, 7>(), tile_multiply<5, 6, 7>();
+  }
+  tiles_release();
+}
+#endif
+
 struct InstructionSet {
   std::string name;
-  int lanes;
-  void (*chains)();
   const Kernels* kernels;
+  void (*chains)();
+  double flop;  // of one call of chains
 };
 
 std::vector<InstructionSet> instruction_sets() {
   typedef float Plain __attribute__((vector_size(16)));
-  std::vector<InstructionSet> sets = {{"plain", 4, chains_plain<Plain>, plain_kernels()}};
+  const auto flop = [](int lanes) { return 2.0 * lanes * kChains * kSteps; };
+  std::vector<InstructionSet> sets = {{"plain", plain_kernels(), chains_plain<Plain>, flop(4)}};
 #ifdef __x86_64__
-  if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2") && avx2_kernels()) {
-    sets.push_back({"avx2", 8, chains_avx2, avx2_kernels()});
-  }
-  if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx512f") && avx512_kernels()) {
-    sets.push_back({"avx512", 16, chains_avx512, avx512_kernels()});
+  if (cpu_runs_avx2() && avx2_kernels()) sets.push_back({"avx2", avx2_kernels(), chains_avx2, flop(8)});
+  if (cpu_runs_avx512() && avx512_kernels()) sets.push_back({"avx512", avx512_kernels(), chains_avx512, flop(16)});
+#endif
+#ifdef FACEGEN_AMX
+  if (amx_kernels() && cpu_runs_amx()) {
+    sets.push_back({"amx", amx_kernels(), chains_amx, 2.0 * 16 * 16 * 32 * kTileChains * kTileSteps});
   }
 #endif
   return sets;
 }
 
-// FLOP/s of `threads` threads together: all run at once, and each counts with its fastest burst, which another process
-// was least likely to interrupt.
-double peak(const InstructionSet& set, int threads) {
-  std::vector<double> fastest(threads, 1e9);
+// FLOP/s of all threads together.
+struct Peak {
+  double fastest, sustained;
+};
+
+Peak most(Peak a, Peak b) { return {std::max(a.fastest, b.fastest), std::max(a.sustained, b.sustained)}; }
+
+Peak peak(const InstructionSet& set, int threads) {
+  std::vector<double> fastest(threads, 1e9), start(threads), end(threads);
+  std::atomic<int> ready{0};
   const auto run = [&](int thread) {
+    for (++ready; ready < threads;) std::this_thread::yield();
+    start[thread] = wall_seconds();
     for (int burst = 0; burst < kBursts; ++burst) {
-      const double start = wall_seconds();
+      const double before = wall_seconds();
       set.chains();
-      fastest[thread] = std::min(fastest[thread], wall_seconds() - start);
+      fastest[thread] = std::min(fastest[thread], wall_seconds() - before);
     }
+    end[thread] = wall_seconds();
   };
   std::vector<std::thread> team;
   for (int t = 1; t < threads; ++t) team.emplace_back(run, t);
   run(0);
   for (std::thread& thread : team) thread.join();
   double sum = 0;
-  for (const double seconds : fastest) sum += 2.0 * set.lanes * kChains * kSteps / seconds;
-  return sum;
+  for (const double seconds : fastest) sum += set.flop / seconds;
+  const double seconds = *std::max_element(end.begin(), end.end()) - *std::min_element(start.begin(), start.end());
+  return {sum, set.flop * kBursts * threads / seconds};
 }
 
 // ---- The work
@@ -180,37 +224,59 @@ void generate(Device& device, int n, const float* noise, float* faces) {
 
 // ---- Measurements
 
-struct Run {
-  std::string set;
-  int threads, n;
-  std::vector<double> seconds, cpu, peaks;  // one a repeat; peaks in FLOP/s
+constexpr int kBf16Products = 6;
 
-  double top;  // the highest peak beside any size
+// The peaks of a set: of its matrix products, and of its vectors (for AMX: AVX-512's).
+struct Peaks {
+  Peak products, vectors;
+};
+
+// Seconds that one face takes at peaks of FLOP/s.
+double seconds_at(const InstructionSet& set, int layer, double products, double vectors) {
+  const bool tiles = set.kernels->bf16 && layer > 0 && layer < net::kLayers - 1;
+  return tiles ? layer_flop(layer) * kBf16Products / products : layer_flop(layer) / vectors;
+}
+double seconds_at(const InstructionSet& set, double products, double vectors) {
+  double seconds = 0;
+  for (int layer = 0; layer < net::kLayers; ++layer) seconds += seconds_at(set, layer, products, vectors);
+  return seconds;
+}
+
+struct Run {
+  const InstructionSet* set;
+  int threads, n;
+  std::vector<double> seconds, cpu;  // one a repeat
+  Peaks top;                         // the highest beside any size
 
   double flop() const { return face_flop() * n; }
-  double share_best() const { return flop() / best(seconds) / top; }
-  double share_median() const { return flop() / median(seconds) / top; }
-  double share_cpu() const { return flop() / best(cpu) / (top / threads); }
+  double at_peak() const { return n * seconds_at(*set, top.products.fastest, top.vectors.fastest); }
+  double share_best() const { return at_peak() / best(seconds); }
+  double share_median() const { return at_peak() / median(seconds); }
+  double share_cpu() const { return at_peak() * threads / best(cpu); }
+  double share_sustained() const {
+    return n * seconds_at(*set, top.products.sustained, top.vectors.sustained) / best(seconds);
+  }
 };
 
 // Every N on one device, repeats from small to large N and round again, so that a disturbance hits all alike.
-std::vector<Run> measure(const InstructionSet& set, int threads, const std::vector<int>& sizes, int repeats,
-                         const std::vector<float>& network) {
-  setenv("FACEGEN_CPU", set.name.c_str(), 1);
-  const auto device = open_cpu(threads);
-  unsetenv("FACEGEN_CPU");
+// vectors: the set whose peak holds for what is not computed on tiles.
+std::vector<Run> measure(const InstructionSet& set, const InstructionSet& vectors, int threads,
+                         const std::vector<int>& sizes, int repeats, const std::vector<float>& network) {
+  const auto device = open_cpu(*set.kernels, threads);
   device->load_network(network.data());
 
-  const int most = *std::max_element(sizes.begin(), sizes.end());
-  const std::vector<float> noise = random_noise(most);
-  std::vector<float> faces(std::size_t(most) * net::kFaceFloats);
-  generate(*device, std::min(most, device->chunk_faces()), noise.data(), faces.data());
+  const int largest = *std::max_element(sizes.begin(), sizes.end());
+  const std::vector<float> noise = random_noise(largest);
+  std::vector<float> faces(std::size_t(largest) * net::kFaceFloats);
+  generate(*device, std::min(largest, device->chunk_faces()), noise.data(), faces.data());
 
   std::vector<Run> runs;
-  for (const int n : sizes) runs.push_back({set.name, threads, n, {}, {}, {}, 0});
+  for (const int n : sizes) runs.push_back({&set, threads, n, {}, {}, {}});
+  Peaks top = {};
   for (int repeat = 0; repeat < repeats; ++repeat) {
     for (Run& run : runs) {
-      run.peaks.push_back(peak(set, threads));
+      top.products = most(top.products, peak(set, threads));
+      top.vectors = set.kernels->bf16 ? most(top.vectors, peak(vectors, threads)) : top.products;
       const int times = std::max(1, 64 / run.n);  // of a run too short to time alone
       const double wall = wall_seconds(), cpu = cpu_seconds();
       for (int i = 0; i < times; ++i) generate(*device, run.n, noise.data(), faces.data());
@@ -218,35 +284,36 @@ std::vector<Run> measure(const InstructionSet& set, int threads, const std::vect
       run.cpu.push_back((cpu_seconds() - cpu) / times);
     }
   }
-  double top = 0;
-  for (const Run& run : runs) top = std::max(top, *std::max_element(run.peaks.begin(), run.peaks.end()));
   for (Run& run : runs) run.top = top;
   return runs;
 }
 
 struct LayerTime {
   std::string set, layer;
+  int faces;
   double seconds;  // a face
   double flop;
+  double share;  // of the peak
 };
 
-// One full tile in one thread, layer by layer, CPU seconds.
-std::vector<LayerTime> measure_layers(const InstructionSet& set, int repeats, const std::vector<float>& network) {
+// One tile in one thread, layer by layer, CPU seconds.
+std::vector<LayerTime> measure_layers(const InstructionSet& set, const InstructionSet& vectors, int tile_faces,
+                                      int repeats, const std::vector<float>& network) {
   const Kernels& k = *set.kernels;
-  std::size_t floats = packed_floats();
-  for (int m = 0; m < kMaps; ++m) floats += map_floats(net::kTable.layer[m], k.tile_faces);
+  const std::size_t floats = packed_floats(k) + tile_floats(k);
   std::unique_ptr<float[], decltype(&std::free)> memory(
       static_cast<float*>(std::aligned_alloc(4096, (floats * sizeof(float) / 4096 + 1) * 4096)), std::free);
   std::fill_n(memory.get(), floats, 0.0f);
   PackedLayer layer[net::kLayers];
-  pack_network(network.data(), k.columns, 1, memory.get(), layer);
+  pack_network(network.data(), k, 1, memory.get(), layer);
 
-  const std::vector<float> noise = random_noise(k.tile_faces);
-  std::vector<float> faces(std::size_t(k.tile_faces) * net::kFaceFloats);
-  Tile tile = {k.tile_faces, noise.data(), {}, faces.data()};
-  float* at = memory.get() + packed_floats();
-  for (int m = 0; m < kMaps; at += map_floats(net::kTable.layer[m++], k.tile_faces)) tile.map[m] = at;
+  const std::vector<float> noise = random_noise(tile_faces);
+  std::vector<float> faces(std::size_t(tile_faces) * net::kFaceFloats);
+  const Tile tile = make_tile(k, tile_faces, noise.data(), memory.get() + packed_floats(k), faces.data());
+  for (int m = 0; m < kMaps - 1; ++m) clear_border(k, tile, m);
 
+  const double products = peak(set, 1).fastest, vector = peak(vectors, 1).fastest;
+  if (k.enter) k.enter();
   std::vector<LayerTime> times;
   for (int i = 0; i < net::kLayers; ++i) {
     const net::Layer& l = net::kTable.layer[i];
@@ -265,10 +332,12 @@ std::vector<LayerTime> measure_layers(const InstructionSet& set, int repeats, co
     for (int repeat = 0; repeat < repeats + 1; ++repeat) {
       const double start = cpu_seconds();
       layer_on_tile();
-      seconds.push_back((cpu_seconds() - start) / k.tile_faces);
+      seconds.push_back((cpu_seconds() - start) / tile_faces);
     }
-    times.push_back({set.name, l.name, best(seconds), layer_flop(i)});
+    times.push_back({set.name, l.name, tile_faces, best(seconds), layer_flop(i),
+                     seconds_at(set, i, products, set.kernels->bf16 ? vector : products) / best(seconds)});
   }
+  if (k.leave) k.leave();
   return times;
 }
 
@@ -288,44 +357,69 @@ std::string cpu_model() {
   return "unknown";
 }
 
+// One line of the scaling table.
+double efficiency(const Run& r, const Run& one_thread) {
+  return r.n / best(r.seconds) / (one_thread.n / best(one_thread.seconds)) / r.threads;
+}
+
+void write_run(std::ofstream& out, const Run& r) {
+  const auto peak_json = [&](const char* name, const Peak& p) {
+    out << ", \"" << name << "_flop_per_s\": {\"fastest\": " << p.fastest << ", \"sustained\": " << p.sustained << "}";
+  };
+  out << "    {\"isa\": \"" << r.set->name << "\", \"threads\": " << r.threads << ", \"faces\": " << r.n
+      << ", \"faces_per_s_best\": " << r.n / best(r.seconds) << ", \"faces_per_s_median\": " << r.n / median(r.seconds)
+      << ", \"share_of_peak_best\": " << r.share_best() << ", \"share_of_peak_median\": " << r.share_median()
+      << ", \"share_of_peak_cpu_seconds\": " << r.share_cpu()
+      << ", \"share_of_sustained_peak\": " << r.share_sustained() << ",\n     \"seconds\": " << json_list(r.seconds)
+      << ", \"cpu_seconds\": " << json_list(r.cpu);
+  peak_json("peak", r.top.products);
+  if (r.set->kernels->bf16) peak_json("vector_peak", r.top.vectors);
+}
+
+// scaling: for every set, 1 ... T threads.
 void write_json(const std::string& path, int threads, const std::vector<Run>& runs,
-                const std::vector<LayerTime>& layers) {
+                const std::vector<std::vector<Run>>& scaling, const std::vector<LayerTime>& layers) {
   std::ofstream out(path);
+  const char* separator = "\n";
+  const auto next = [&] { out << separator, separator = ",\n"; };
+  const auto list = [&](const char* name) { out << ",\n  \"" << name << "\": [", separator = "\n"; };
+
   out << "{\n  \"cpu\": \"" << cpu_model() << "\",\n  \"threads\": " << threads
-      << ",\n  \"flop_a_face\": " << std::size_t(face_flop()) << ",\n  \"runs\": [\n";
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    const Run& r = runs[i];
-    out << "    {\"isa\": \"" << r.set << "\", \"threads\": " << r.threads << ", \"faces\": " << r.n
-        << ", \"faces_per_s_best\": " << r.n / best(r.seconds)
-        << ", \"faces_per_s_median\": " << r.n / median(r.seconds) << ", \"share_of_peak_best\": " << r.share_best()
-        << ", \"share_of_peak_median\": " << r.share_median() << ", \"share_of_peak_cpu_seconds\": " << r.share_cpu()
-        << ",\n     \"seconds\": " << json_list(r.seconds) << ", \"cpu_seconds\": " << json_list(r.cpu)
-        << ", \"peak_flop_per_s\": " << r.top << ", \"peaks_flop_per_s\": " << json_list(r.peaks) << "}"
-        << (i + 1 < runs.size() ? ",\n" : "\n");
+      << ",\n  \"flop_a_face\": " << std::size_t(face_flop());
+  list("runs");
+  for (const Run& r : runs) next(), write_run(out, r), out << "}";
+  out << "\n  ]";
+  list("scaling");
+  for (const std::vector<Run>& set : scaling) {
+    for (const Run& r : set) {
+      next(), write_run(out, r);
+      out << ", \"parallel_efficiency\": " << efficiency(r, set[0]) << "}";
+    }
   }
-  out << "  ],\n  \"layers_one_thread\": [\n";
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const LayerTime& l = layers[i];
-    out << "    {\"isa\": \"" << l.set << "\", \"layer\": \"" << l.layer << "\", \"cpu_seconds_a_face\": " << l.seconds
-        << ", \"gflop_per_s\": " << l.flop / l.seconds * 1e-9 << "}" << (i + 1 < layers.size() ? ",\n" : "\n");
+  out << "\n  ]";
+  list("layers_one_thread");
+  for (const LayerTime& l : layers) {
+    next();
+    out << "    {\"isa\": \"" << l.set << "\", \"layer\": \"" << l.layer << "\", \"tile_faces\": " << l.faces
+        << ", \"cpu_seconds_a_face\": " << l.seconds << ", \"gflop_per_s\": " << l.flop / l.seconds * 1e-9
+        << ", \"share_of_peak\": " << l.share << "}";
   }
-  out << "  ]\n}\n";
+  out << "\n  ]\n}\n";
   if (!out.flush()) {
     std::fprintf(stderr, "bench_cpu: cannot write %s\n", path.c_str());
     std::exit(3);
   }
 }
 
-void print_head() {
-  std::printf("%-7s %7s %6s %10s %10s %9s | share of the FMA peak: %6s %7s %7s\n", "isa", "threads", "N", "faces/s",
-              "(median)", "GFLOP/s", "best", "median", "by CPU");
+void print_head(const char* more = "") {
+  std::printf("%-7s %7s %6s %10s %10s %9s | share of the peak: %6s %7s %7s %10s%s\n", "isa", "threads", "N", "faces/s",
+              "(median)", "GFLOP/s", "best", "median", "by CPU", "sustained", more);
 }
 
 void print_run(const Run& r) {
-  std::printf("%-7s %7d %6d %10.1f %10.1f %9.1f | %29.1f%% %6.1f%% %6.1f%%\n", r.set.c_str(), r.threads, r.n,
-              r.n / best(r.seconds), r.n / median(r.seconds), r.flop() / best(r.seconds) * 1e-9, 100 * r.share_best(),
-              100 * r.share_median(), 100 * r.share_cpu());
-  std::fflush(stdout);
+  std::printf("%-7s %7d %6d %10.1f %10.1f %9.1f | %24.1f%% %6.1f%% %6.1f%% %9.1f%%", r.set->name.c_str(), r.threads,
+              r.n, r.n / best(r.seconds), r.n / median(r.seconds), r.flop() / best(r.seconds) * 1e-9,
+              100 * r.share_best(), 100 * r.share_median(), 100 * r.share_cpu(), 100 * r.share_sustained());
 }
 
 }  // namespace
@@ -348,30 +442,49 @@ int main(int argc, char** argv) {
   const std::vector<float> network = read_floats(network_path, net::kNetworkFloats);
   const std::vector<InstructionSet> sets = instruction_sets();
 
+  // What proj and tconv4 run on: the widest vectors.
+  const auto vectors_of = [&](const InstructionSet& set) -> const InstructionSet& {
+    return set.kernels->bf16 ? sets[sets.size() - 2] : set;
+  };
+
   std::vector<Run> runs;
   print_head();
   for (const InstructionSet& set : sets) {
-    for (const Run& run : measure(set, threads, {1, 10, 100, 1024}, set.name == "plain" ? 1 : repeats, network)) {
+    const int times = set.name == "plain" ? 1 : repeats;
+    for (const Run& run : measure(set, vectors_of(set), threads, {1, 10, 100, 1024}, times, network)) {
       print_run(run);
+      std::printf("\n");
+      std::fflush(stdout);
       runs.push_back(run);
     }
   }
 
-  std::printf("\nthreads, %s\n", sets.back().name.c_str());
-  print_head();
-  for (int t = 1; t < threads; t *= 2) {
-    runs.push_back(measure(sets.back(), t, {1024}, repeats, network)[0]);
-    print_run(runs.back());
-  }
-
-  std::printf("\n%-7s %-7s %12s %9s\n", "isa", "layer", "us a face", "GFLOP/s   (one thread, CPU time)");
-  std::vector<LayerTime> layers;
+  constexpr int kFacesAThread = 64;
+  std::printf("\n%d faces a thread\n", kFacesAThread);
+  print_head(" | efficiency");
+  std::vector<std::vector<Run>> scaling;
   for (const InstructionSet& set : sets) {
-    for (const LayerTime& l : measure_layers(set, repeats, network)) {
-      std::printf("%-7s %-7s %12.1f %9.1f\n", l.set.c_str(), l.layer.c_str(), l.seconds * 1e6,
-                  l.flop / l.seconds * 1e-9);
-      layers.push_back(l);
+    if (set.name == "plain") continue;
+    scaling.emplace_back();
+    for (int t = 1; t <= threads; t = t < threads ? std::min(2 * t, threads) : t + 1) {
+      scaling.back().push_back(measure(set, vectors_of(set), t, {kFacesAThread * t}, repeats, network)[0]);
+      print_run(scaling.back().back());
+      std::printf(" | %9.1f%%\n", 100 * efficiency(scaling.back().back(), scaling.back()[0]));
+      std::fflush(stdout);
     }
   }
-  if (!json.empty()) write_json(json, threads, runs, layers);
+
+  std::printf("\n%-7s %-7s %5s %12s %9s %14s\n", "isa", "layer", "tile", "us a face", "GFLOP/s",
+              "share of peak   (one thread, CPU time)");
+  std::vector<LayerTime> layers;
+  for (const InstructionSet& set : sets) {
+    for (const int tile_faces : {set.kernels->tile_faces / 2, set.kernels->tile_faces}) {
+      for (const LayerTime& l : measure_layers(set, vectors_of(set), tile_faces, repeats, network)) {
+        std::printf("%-7s %-7s %5d %12.1f %9.1f %13.1f%%\n", l.set.c_str(), l.layer.c_str(), l.faces, l.seconds * 1e6,
+                    l.flop / l.seconds * 1e-9, 100 * l.share);
+        layers.push_back(l);
+      }
+    }
+  }
+  if (!json.empty()) write_json(json, threads, runs, scaling, layers);
 }

@@ -1,18 +1,23 @@
 // All cores of a CPU as one device: noise -> proj -> tconv1 -> tconv2 -> tconv3 -> tconv4 -> faces.
 //
-// A chunk of faces is cut into tiles of a dozen faces. Layer by layer, the threads take pieces of it (a tile, a phase,
-// a panel of output channels, some rows) from one list: tile by tile, so that the caches are done with one tile before
-// the next comes, and a tile's heavy phases first. So one face keeps all cores as busy as a thousand do. Which thread
-// computes a piece, and which faces share a tile, changes no bit of the result.
+// A chunk of faces is cut into tiles of a dozen faces, a tile a thread. A layer of a tile is cut into items (some rows,
+// a phase, a panel of output channels), which all threads may share (cpu/tile_work.h): so one face keeps all cores as
+// busy as a thousand do. Which thread computes an item, and which faces share a tile, changes no bit of the result.
+#include "cpu/cpu_device.h"
+
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "cpu/features.h"
 #include "cpu/kernels.h"
 #include "cpu/pack.h"
 #include "cpu/parallel.h"
+#include "cpu/tile_work.h"
 #include "network.h"
 #include "runtime/device.h"
 #include "runtime/failure.h"
@@ -21,34 +26,31 @@ namespace {
 
 // ---- Which code
 
-bool cpu_has(const std::string& isa) {
-#ifdef __x86_64__
-  if (isa == "avx512") return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma");
-  if (isa == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-  return isa == "plain";
-}
+// The widest first: the program takes the first that this build has code for and this CPU runs.
+const struct {
+  const char* name;
+  const Kernels* (*kernels)();  // nullptr where this build has no such code
+  bool (*runs)();               // on this CPU, under this system
+} kChoices[] = {{"amx", amx_kernels, cpu_runs_amx},
+                {"avx512", avx512_kernels, cpu_runs_avx512},
+                {"avx2", avx2_kernels, cpu_runs_avx2},
+                {"plain", plain_kernels, [] { return true; }}};
 
-// The widest code that this build has and this CPU runs, or what FACEGEN_CPU asks for.
+// That choice, or what FACEGEN_CPU asks for.
 const Kernels* choose_kernels() {
-  const struct {
-    const char* name;
-    const Kernels* (*kernels)();
-  } choices[] = {{"avx512", avx512_kernels}, {"avx2", avx2_kernels}, {"plain", plain_kernels}};
-
   const char* asked = std::getenv("FACEGEN_CPU");
   if (asked && !*asked) asked = nullptr;
-  for (const auto& choice : choices) {
+  for (const auto& choice : kChoices) {
     if (asked && std::string(asked) != choice.name) continue;
-    const Kernels* kernels = cpu_has(choice.name) ? choice.kernels() : nullptr;
-    if (kernels) return kernels;
+    const bool built = choice.kernels() != nullptr;
+    if (built && choice.runs()) return choice.kernels();
     if (asked) {
-      const char* who = cpu_has(choice.name) ? "build has no code for it" : "CPU cannot run it";
+      const char* who = built ? "CPU or its system cannot run it" : "build has no code for it";
       throw Failure(kUsage,
                     "FACEGEN_CPU=" + std::string(asked) + ", but this " + who + "; unset it to let the program choose");
     }
   }
-  throw Failure(kUsage, "FACEGEN_CPU=" + std::string(asked) + " is unknown; expected plain, avx2 or avx512");
+  throw Failure(kUsage, "FACEGEN_CPU=" + std::string(asked) + " is unknown; expected plain, avx2, avx512 or amx");
 }
 
 // ---- Memory
@@ -58,147 +60,134 @@ struct Freed {
 };
 using Floats = std::unique_ptr<float[], Freed>;
 
-// Page-aligned, and touched first by the threads that will use it, so that its pages lie near them.
+// Zeros in huge pages where the system has them: weights and maps together span more ordinary pages than a core's TLB
+// holds. Each thread touches its share first, so that the pages lie near it.
 Floats allocate(std::size_t floats, int threads, const char* what) {
-  constexpr std::size_t kPage = 4096;
-  const std::size_t pages = (floats * sizeof(float) + kPage - 1) / kPage;
-  Floats memory(static_cast<float*>(std::aligned_alloc(kPage, pages * kPage)));
+  constexpr std::size_t kPage = 2 << 20;
+  const std::size_t bytes = (floats * sizeof(float) + kPage - 1) / kPage * kPage;
+  Floats memory(static_cast<float*>(std::aligned_alloc(kPage, bytes)));
   if (!memory) {
     throw Failure(kMachine, "the CPU backend found no memory for its " + std::string(what) + ": " +
-                                std::to_string((pages * kPage) >> 20) + " MiB; use fewer --threads");
+                                std::to_string(bytes >> 20) + " MiB; use fewer --threads");
   }
-  char* bytes = reinterpret_cast<char*>(memory.get());
-  constexpr std::size_t kPiece = 256;  // pages
-  parallel_for(threads, int((pages + kPiece - 1) / kPiece), [&](int piece) {
-    const std::size_t first = piece * kPiece, last = std::min(pages, first + kPiece);
-    std::memset(bytes + first * kPage, 0, (last - first) * kPage);
+#ifdef MADV_HUGEPAGE
+  madvise(memory.get(), bytes, MADV_HUGEPAGE);  // best effort
+#endif
+  parallel_team(threads, [&](int thread, int team) {
+    const std::size_t first = floats * thread / team, last = floats * (thread + 1) / team;
+    std::fill(memory.get() + first, memory.get() + last, 0.0f);
   });
   return memory;
 }
 
 // ---- The device
 
-constexpr int kTilesPerThread = 2;       // in a full chunk
+constexpr int kRounds = 2;               // tiles a thread in a full chunk, one after the other in the same memory
 constexpr int kPhases[] = {3, 2, 1, 0};  // heaviest first: 9, 6, 6 and 4 taps
+constexpr int kProjPanels = 8;           // an item
+
+// A layer of a tile, cut into groups of `rows` input rows, the other factors of its items aside.
+struct Groups {
+  int count, rows;
+};
 
 class Cpu : public Device {
  public:
-  explicit Cpu(int threads)
-      : kernels_(*choose_kernels()),
+  Cpu(const Kernels& kernels, int threads)
+      : kernels_(kernels),
         threads_(threads > 0 ? threads : granted_threads()),
-        tiles_(kTilesPerThread * threads_),
-        packed_(allocate(packed_floats(), threads_, "weights")),
-        maps_(allocate(tiles_ * tile_floats(kernels_.tile_faces), threads_, "feature maps")) {}
+        packed_(allocate(packed_floats(kernels_), threads_, "weights")),
+        maps_(allocate(threads_ * tile_floats(kernels_), threads_, "feature maps")) {}
 
   std::string name() const override {
     return "CPU (" + std::to_string(threads_) + (threads_ == 1 ? " thread, " : " threads, ") + kernels_.name + ")";
   }
   int speed() const override { return threads_ * kernels_.faces_per_s; }
-  int chunk_faces() const override { return tiles_ * kernels_.tile_faces; }
+  int chunk_faces() const override { return kRounds * threads_ * kernels_.tile_faces; }
   int slots() const override { return 1; }
 
-  void load_network(const float* network) override {
-    pack_network(network, kernels_.columns, threads_, packed_.get(), layer_);
-  }
+  void load_network(const float* network) override { pack_network(network, kernels_, threads_, packed_.get(), layer_); }
 
   // Computes the whole chunk before it returns.
   void start(int, int n, const float* noise, float* faces) override {
-    const int tiles = (n + kernels_.tile_faces - 1) / kernels_.tile_faces;
-    const auto tile = [&](int t) {
-      const int first = int(std::int64_t(n) * t / tiles), last = int(std::int64_t(n) * (t + 1) / tiles);
-      return make_tile(t, last - first, noise + std::size_t(first) * net::kNoise,
-                       faces + std::size_t(first) * net::kFaceFloats);
-    };
-    for (int t = 0; t < tiles; ++t) {
-      if (tile(t).faces < kFewFaces) clear_borders(tile(t));
+    const int most = threads_ * kernels_.tile_faces;
+    const int rounds = (n + most - 1) / most;
+    for (int r = 0; r < rounds; ++r) {
+      const int first = int(std::int64_t(n) * r / rounds), last = int(std::int64_t(n) * (r + 1) / rounds);
+      compute(last - first, noise + std::size_t(first) * net::kNoise, faces + std::size_t(first) * net::kFaceFloats);
     }
-    proj(tiles, tile);
-    for (int layer = 1; layer <= 3; ++layer) tconv(layer, tiles, tile);
-    tconv4(tiles, tile);
   }
   void finish(int) override {}
 
  private:
-  static std::size_t tile_floats(int faces) {
-    std::size_t floats = 0;
-    for (int m = 0; m < kMaps; ++m) floats += map_floats(net::kTable.layer[m], faces);
-    return floats;
-  }
-
-  Tile make_tile(int t, int faces, const float* noise, float* out) const {
-    Tile tile = {faces, noise, {}, out};
-    float* at = maps_.get() + t * tile_floats(kernels_.tile_faces);
-    for (int m = 0; m < kMaps; ++m) {
-      tile.map[m] = at;
-      at += map_floats(net::kTable.layer[m], faces);
+  // n faces, at most a tile a thread.
+  void compute(int n, const float* noise, float* faces) const {
+    const int tiles = (n + kernels_.tile_faces - 1) / kernels_.tile_faces;
+    std::vector<Tile> tile;
+    for (int t = 0; t < tiles; ++t) {
+      const int first = int(std::int64_t(n) * t / tiles), last = int(std::int64_t(n) * (t + 1) / tiles);
+      tile.push_back(make_tile(kernels_, last - first, noise + std::size_t(first) * net::kNoise,
+                               maps_.get() + t * tile_floats(kernels_), faces + std::size_t(first) * net::kFaceFloats));
     }
-    return tile;
+
+    // Stages: the borders, then a layer each. items[1 + layer]
+    std::vector<int> items = {kMaps - 1,
+                              net::kProj.out_H * net::kProj.out_W * net::kProj.K / kernels_.columns / kProjPanels};
+    Groups groups[net::kLayers] = {};
+    for (int layer = 1; layer < net::kLayers; ++layer) {
+      const net::Layer& l = net::kTable.layer[layer];
+      const int pieces = l.batch_norm ? 4 * l.K / kernels_.columns : 1;  // (phase, panel)
+      groups[layer] = groups_of(l.H, pieces * tiles);
+      items.push_back(groups[layer].count * pieces);
+    }
+
+    TileWork work(tiles, items);
+    parallel_team(threads_, [&](int thread, int team) {
+      if (kernels_.enter) kernels_.enter();
+      work.run(thread, team, [&](int stage, int t, int item) { compute_item(stage - 1, groups, tile[t], item); });
+      if (kernels_.leave) kernels_.leave();
+    });
   }
 
-  // The columns left and right of every map that a tconv1-3 reads hold zeros (kFewFaces).
-  static void clear_borders(const Tile& tile) {
-    for (int m = 0; m < kMaps - 1; ++m) {
-      const net::Layer& l = net::kTable.layer[m];
-      const std::size_t column = std::size_t(tile.faces) * map_stride(l.K);
-      for (int h = 0; h < l.out_H; ++h) {
-        float* row = tile.map[m] + h * (l.out_W + 2) * column;
-        std::fill_n(row, column, 0.0f);
-        std::fill_n(row + (l.out_W + 1) * column, column, 0.0f);
-      }
+  // layer -1: the borders.
+  void compute_item(int layer, const Groups* groups, const Tile& tile, int item) const {
+    if (layer < 0) {
+      if (tile.faces < kernels_.border_faces) clear_border(kernels_, tile, item);
+    } else if (layer == 0) {
+      for (int p = item * kProjPanels; p < (item + 1) * kProjPanels; ++p) kernels_.proj(layer_[0], tile, p);
+    } else if (layer < net::kLayers - 1) {  // (group, phase, panel): the rows stay in the cache for all who read them
+      const int panels = net::kTable.layer[layer].K / kernels_.columns;
+      const int panel = item % panels, phase = kPhases[item / panels % 4],
+                begin = item / panels / 4 * groups[layer].rows;
+      kernels_.tconv[layer](layer_[layer], tile, phase, panel, begin, begin + groups[layer].rows);
+    } else {
+      const int begin = item * groups[layer].rows;
+      kernels_.tconv4(layer_[layer], tile, begin, begin + groups[layer].rows);
     }
   }
 
-  // Into how many groups to cut `rows` input rows so that there are about `wanted` pieces a thread.
-  int groups_of(int rows, int pieces, int wanted) const {
-    int groups = 1;
-    while (groups < rows && pieces * groups < wanted * threads_) groups *= 2;
-    return groups;
-  }
-
-  template <class TileOf>
-  void proj(int tiles, const TileOf& tile) const {
-    const int panels = net::kProj.out_H * net::kProj.out_W * net::kProj.K / kernels_.columns;
-    constexpr int kPanels = 8;                                        // a piece
-    parallel_for(threads_, panels / kPanels * tiles, [&](int item) {  // (panels, tile)
-      const int first = item / tiles * kPanels;
-      for (int panel = first; panel < first + kPanels; ++panel) kernels_.proj(layer_[0], tile(item % tiles), panel);
-    });
-  }
-
-  template <class TileOf>
-  void tconv(int layer, int tiles, const TileOf& tile) const {
-    const net::Layer& l = net::kTable.layer[layer];
-    const int panels = l.K / kernels_.columns;
-    const int groups = groups_of(l.H, 4 * panels * tiles, 8);
-    const int rows = l.H / groups;
-    parallel_for(threads_, tiles * 4 * panels * groups, [&](int item) {  // (tile, phase, panel, group)
-      const int group = item % groups, panel = item / groups % panels;
-      const int phase = kPhases[item / groups / panels % 4], t = item / groups / panels / 4;
-      kernels_.tconv[layer](layer_[layer], tile(t), phase, panel, group * rows, (group + 1) * rows);
-    });
-  }
-
-  template <class TileOf>
-  void tconv4(int tiles, const TileOf& tile) const {
-    const int groups = groups_of(net::kTconv4.H, tiles, 4);
-    const int rows = net::kTconv4.H / groups;
-    parallel_for(threads_, tiles * groups, [&](int item) {
-      const int group = item % groups;
-      kernels_.tconv4(layer_[4], tile(item / groups), group * rows, (group + 1) * rows);
-    });
+  // Cuts `rows` input rows so that all tiles together make some items for every thread; pieces: without a cut.
+  Groups groups_of(int rows, int pieces) const {
+    constexpr int kItems = 8;  // a thread
+    int count = 1;
+    while (count < rows && pieces * count < kItems * threads_) count *= 2;
+    return {count, rows / count};
   }
 
   const Kernels& kernels_;
   const int threads_;
-  const int tiles_;  // that the maps have room for
-  Floats packed_;    // every layer's weights, scales and shifts
-  Floats maps_;      // (tiles_, the four maps of a tile)
+  Floats packed_;  // every layer's weights, scales and shifts
+  Floats maps_;    // (threads, the four maps of a tile)
   PackedLayer layer_[net::kLayers] = {};
 };
 
 }  // namespace
 
-std::unique_ptr<Device> open_cpu(int threads) { return std::make_unique<Cpu>(threads); }
+std::unique_ptr<Device> open_cpu(int threads) { return open_cpu(*choose_kernels(), threads); }
+
+std::unique_ptr<Device> open_cpu(const Kernels& kernels, int threads) {
+  return std::make_unique<Cpu>(kernels, threads);
+}
 
 const char* cpu_about() {
 #ifdef _OPENMP

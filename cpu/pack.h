@@ -6,11 +6,12 @@
 
 constexpr std::size_t kPackedAlignment = 16;  // floats: every array starts on a 64-byte boundary
 
-// Floats that all layers together need. The same for every width of panel.
-std::size_t packed_floats();
+// Floats of memory that all layers together need.
+std::size_t packed_floats(const Kernels& kernels);
 
 // network (net::kNetworkFloats) -> memory (packed_floats()), 64-byte aligned; layer[l] then points into it.
 // Batch normalisation becomes a scale and a shift, which take the bias in.
-void pack_network(const float* network, int columns, int threads, float* memory, PackedLayer layer[net::kLayers]);
+void pack_network(const float* network, const Kernels& kernels, int threads, float* memory,
+                  PackedLayer layer[net::kLayers]);
 
 #endif  // FACEGEN_CPU_PACK_H_

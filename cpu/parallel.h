@@ -17,6 +17,18 @@ void parallel_for(int threads, int items, const Body& body) {
   for (int item = 0; item < items; ++item) body(item);
 }
 
+// Calls body(thread, team) once on each thread of a team of up to `threads`.
+template <class Body>
+void parallel_team(int threads, const Body& body) {
+#ifdef _OPENMP
+#pragma omp parallel num_threads(threads)
+  body(omp_get_thread_num(), omp_get_num_threads());
+#else
+  (void)threads;
+  body(0, 1);
+#endif
+}
+
 // How many threads OpenMP grants this process.
 inline int granted_threads() {
 #ifdef _OPENMP

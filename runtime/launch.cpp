@@ -5,11 +5,23 @@
 #include <algorithm>
 #include <cstdlib>
 
-int launched_processes() {
+namespace {
+
+// Set by mpirun, other launchers by PMI, srun; nullptr without any.
+const char* launched_processes_text() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
-    if (const char* text = std::getenv(name)) return std::atoi(text);
+    if (const char* text = std::getenv(name)) return text;
   }
-  return 1;
+  return nullptr;
+}
+
+}  // namespace
+
+bool launched() { return launched_processes_text() != nullptr; }
+
+int launched_processes() {
+  const char* text = launched_processes_text();
+  return text ? std::atoi(text) : 1;
 }
 
 int launched_rank() {

@@ -2,6 +2,7 @@
 #ifndef FACEGEN_RUNTIME_LAUNCH_H_
 #define FACEGEN_RUNTIME_LAUNCH_H_
 
+bool launched();              // there was a launcher
 int launched_processes();     // this process is one of so many
 int launched_rank();          // and has this number
 void undo_default_binding();  // takes back the CPUs that mpirun keeps away by default

@@ -123,6 +123,19 @@ def test_transfers_larger_than_one_mpi_call():
     assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 
+def test_note_leaves_the_lines_whole(single):
+    """mpirun forwards the two streams apart; here both end in one file, as on a terminal."""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    for _ in range(5):
+        done = subprocess.run(["mpirun", "-n", "2", "./facegen_parallel", "-t", "1", NETWORK, single(7)[0], "none", "none"],
+                              cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, timeout=600)
+        assert done.returncode == 0, done.stdout
+        lines = done.stdout.decode().splitlines()
+        assert [line for line in lines if "computing on the CPU" in line] == [lines[3]], lines
+        for line in ("Initializing... done!", "Calculating... done!", "Finalizing... done!"):
+            assert line in lines, lines
+
+
 def test_full_disk_ends_the_whole_job(tmp_path):
     noise = write_noise(tmp_path / "n.txt", np.zeros((3, 100), np.float32))
     done = mpirun(2, NETWORK, noise, "/dev/full", "none")

@@ -536,3 +536,17 @@ def test_memory_does_not_grow_with_n(noise, tmp_path):
         assert status == 0
         peaks.append(usage.ru_maxrss / 1024)
     assert peaks[1] < peaks[0] + 64, peaks  # MiB
+
+
+def test_memory_of_the_cpu_does_not_grow_with_n(noise, tmp_path):
+    """The same with faces that are computed: 50 MiB of them more, in batches of 64."""
+    peaks = []
+    for n in (128, 1152):
+        np.save(tmp_path / "n.npy", noise(n))
+        process = subprocess.Popen([ROOT / "facegen_parallel", "--devices", "none", "-t", "2", "-b", "64", NETWORK,
+                                    tmp_path / "n.npy", "none", "none"], cwd=ROOT, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+        assert status == 0
+        peaks.append(usage.ru_maxrss / 1024)
+    assert peaks[1] < peaks[0] + 8, peaks  # MiB
