@@ -77,8 +77,8 @@ IO_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard io/*.cpp))
 DRIVER_OBJECTS := $(IO_OBJECTS) $(addprefix $(BUILD)/,main.o runtime/batches.o runtime/options.o runtime/profile.o runtime/progress.o runtime/hooks.o)
 CPU_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard cpu/*.cpp))
 GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu)),$(BUILD)/kernels/no_gpu.o)
-RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o)
-PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/facegen_parallel.o
+RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o host_memory.o numa.o)
+PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/runtime/shared_arrays.o $(BUILD)/facegen_parallel.o
 
 .PRECIOUS: $(BUILD)/%.o
 $(BUILD)/%.o: %.cpp
@@ -186,7 +186,7 @@ $(BUILD)/gpu/test_gpu: tests/test_gpu.cu
 $(BUILD)/gpu/test_hopper: tests/test_hopper.cu
 $(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/runtime/chunks.o
 # test_hopper looks into the Hopper generator: it includes its source, in place of its object.
-$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS)
+$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS) $(BUILD)/runtime/numa.o
 $(GPU_PROGRAMS):
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS_ALL) $< $(filter %.o,$^) -Xcompiler -pthread -o $@
