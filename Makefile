@@ -177,8 +177,14 @@ MPI_TRANSFERS := $(if $(HAVE_MPI),$(BUILD)/tests/mpi_transfers)
 $(BUILD)/tests/mpi_transfers: $(BUILD)/tests/mpi_transfers.o $(RANKS)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_PARALLEL) -o $@
 
-test: all $(TEST_PROGRAMS) $(MPI_TRANSFERS)
-	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" FACEGEN_MPI_TRANSFERS="$(MPI_TRANSFERS)" $(PYTHON) -m pytest -q tests
+# facegen_parallel with simulated GPUs in place of kernels/.
+SIMULATED := $(BUILD)/tests/simulated_gpus
+$(SIMULATED): $(BUILD)/tests/simulated_gpus.o $(filter-out $(GPU_OBJECTS),$(PARALLEL_OBJECTS)) $(DRIVER_OBJECTS) $(RANKS)
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(OPENMP_FLAGS) $(MPI_LIBS) -o $@
+
+test: all $(TEST_PROGRAMS) $(MPI_TRANSFERS) $(SIMULATED)
+	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" FACEGEN_MPI_TRANSFERS="$(MPI_TRANSFERS)" FACEGEN_SIMULATED="$(SIMULATED)" \
+	  $(PYTHON) -m pytest -q tests
 
 # On a machine with a GPU: the kernels layer by layer, the programs, and everything small under compute-sanitizer.
 GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper bench_gpu)
