@@ -111,7 +111,7 @@ RANKS := $(if $(HAVE_MPI),$(addprefix $(BUILD)/runtime/,ranks.o launch.o ranks_m
 
 # ---- Programs -----------------------------------------------------------------------------------------------------------
 
-.PHONY: all seq parallel custom run answers test test-gpu bench bench-gpu install uninstall deb clean help found format
+.PHONY: all seq parallel custom run answers test test-gpu bench bench-gpu bench-gpus install uninstall deb clean help found format
 
 all: found seq parallel compare_result
 
@@ -191,9 +191,10 @@ GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper bench_gpu)
 $(BUILD)/gpu/test_gpu: tests/test_gpu.cu
 $(BUILD)/gpu/test_hopper: tests/test_hopper.cu
 $(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/runtime/chunks.o
+$(BUILD)/gpu/copy_rates: bench/copy_rates.cu $(addprefix $(BUILD)/runtime/,host_memory.o numa.o)
 # test_hopper looks into the Hopper generator: it includes its source, in place of its object.
 $(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS) $(BUILD)/runtime/numa.o
-$(GPU_PROGRAMS):
+$(GPU_PROGRAMS) $(BUILD)/gpu/copy_rates:
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS_ALL) $< $(filter %.o,$^) -Xcompiler -pthread -o $@
 
@@ -222,6 +223,14 @@ bench-gpu: all $(BUILD)/gpu/bench_gpu
 	@mkdir -p build/measurements
 	for k in simt hopper; do FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; done
 	$(PYTHON) bench/gpu_peers.py --json build/measurements/gpu-peers.json
+
+# Everything that several GPUs show, on a machine that has them: bench/several_gpus.py builds what it needs.
+bench-gpus:
+	@mkdir -p build/measurements
+	$(PYTHON) bench/several_gpus.py --json build/measurements/several-gpus.json
+
+build/copy_rates: $(BUILD)/gpu/copy_rates FORCE
+	@cmp -s $< $@ || cp -f $< $@
 
 # ---- Installing -----------------------------------------------------------------------------------------------------------
 
@@ -270,6 +279,7 @@ help:
 	@echo 'make test-gpu       what only a GPU can show: kernels, programs, compute-sanitizer'
 	@echo 'make bench          how fast, here: text, layers, whole runs beside a driver like the course'"'"'s'
 	@echo 'make bench-gpu      how fast on a GPU, layer by layer and beside PyTorch'
+	@echo 'make bench-gpus     how much faster on several GPUs of one machine: scaling, copies, equal bytes, a lost GPU'
 	@echo 'make install | uninstall   PREFIX=/usr/local DESTDIR='
 	@echo 'make deb            a Debian package of what install installs'
 	@echo 'Switches: CUDA=0 MPI=0 OPENMP=0 leave a part out; CUARCH=90a (or 80,90a) GPU architectures;'
