@@ -47,7 +47,7 @@ std::string g_note;                   // what the user should know of the choice
 Devices g_devices;                    // this rank's
 NumaNodes g_nodes;                    // that its devices, and those of the ranks beside it, are near to
 std::list<HostArray> g_send_buffers;  // ranks that send: each holds one chunk's faces
-std::vector<float> g_network;         // ranks other than 0: the network as it was received
+std::vector<float> g_network;         // ranks that received it: the network
 
 std::vector<Share> plan_of(int r, Share share) {
   return plan_chunks(share, int(std::max<std::int64_t>(1, g_team.devices[r])), int(g_team.chunk_faces[r]));
@@ -247,14 +247,23 @@ constexpr int kHaste = 50;       // and of one that has data under way to or fro
 
 // What rank 0 tells the others of a run.
 struct Call {
-  std::int64_t new_network;     // 1: they do not have it yet
-  std::int64_t noise, outputs;  // names of rank 0's arrays for those that see them; 0 where there are none
-  bool in_place(int r) const { return noise != 0 && outputs != 0 && sees_root_arrays(r); }
+  std::int64_t new_network;              // 1: they do not have it yet
+  std::int64_t network, noise, outputs;  // names of rank 0's arrays for those that see them; 0 where there are none
+
+  // That rank reads and writes rank 0's arrays.
+  bool in_place(int r) const {
+    return noise != 0 && outputs != 0 && (network != 0 || !new_network) && sees_root_arrays(r);
+  }
+  bool all_in_place() const {
+    for (int r = 1; r < rank_count(); ++r) {
+      if (!in_place(r)) return false;
+    }
+    return true;
+  }
 };
 
 // network (net::kNetworkFloats), complete on rank 0, to every rank.
 void share_network(float* network) {
-  if (rank_count() == 1) return;
   const ProfileTimer timer;
   broadcast(network, net::kNetworkFloats);
   profile_add("broadcast network", "", timer.seconds(), net::kNetworkBytes, 0);
@@ -267,14 +276,15 @@ void run_root(const std::vector<Share>& shares, const Call& call, float* network
   DeviceRun devices(g_devices, call.new_network ? network : nullptr, chunks, inputs, shares[0].first, results);
 
   // Its own devices are at work by now. Give the others what they need, and hold the results' places open.
-  if (call.new_network) share_network(network);
+  if (call.new_network && !call.all_in_place()) share_network(network);
   const ProfileTimer timer;
   std::int64_t others_done = 0, bytes = 0;  // faces that others have computed; received
   Transfers transfers;
   for (int r = 1; r < rank_count(); ++r) {
     const bool in_place = call.in_place(r);
-    if (!in_place)
+    if (!in_place) {
       transfers.send(r, 0, inputs + shares[r].first * net::kNoise, std::size_t(shares[r].faces) * net::kNoise);
+    }
     const std::vector<Share> theirs = plan_of(r, shares[r]);
     if (std::int64_t(theirs.size()) > Transfers::max_id()) {
       throw Failure(kMachine, std::to_string(theirs.size()) +
@@ -299,15 +309,20 @@ void run_root(const std::vector<Share>& shares, const Call& call, float* network
   if (rank_count() > 1) profile_add("gather", "", timer.seconds(), bytes, others_done);
 }
 
-// Every other rank: gets its share of the noise, computes it, sends it chunk by chunk. Beside rank 0 all that moves is
+// Every other rank: gets its share of the noise, computes it, sends it chunk by chunk. Beside rank 0 nothing moves but
 // the news that a chunk is done.
 void run_other(const std::vector<Share>& shares, const Call& call) {
   const Share share = shares[rank()];
   const std::vector<Share> chunks = plan_of(rank(), share);
-  if (call.new_network) {
+  const float* network = nullptr;
+  if (call.new_network && call.all_in_place()) {
+    network = shared_place(call.network);
+  } else if (call.new_network) {
     g_network.resize(net::kNetworkFloats);
     share_network(g_network.data());
+    network = g_network.data();
   }
+
   Transfers transfers;
   std::vector<float> received;  // (faces, 100)
   const float* noise;
@@ -326,7 +341,7 @@ void run_other(const std::vector<Share>& shares, const Call& call) {
     outbox = std::make_unique<SendBuffers>(chunks, g_send_buffers);
   }
 
-  DeviceRun devices(g_devices, call.new_network ? g_network.data() : nullptr, chunks, noise, share.first, *outbox);
+  DeviceRun devices(g_devices, network, chunks, noise, share.first, *outbox);
   try {
     for (bool done = false; !done || !transfers.empty();) {
       done = devices.done(kHaste);
@@ -380,7 +395,8 @@ extern "C" void facegen(int num_to_gen, float* network, float* inputs, float* ou
   Call call = {};
   if (is_root()) {
     const std::size_t n = std::size_t(num_to_gen);
-    call = {network != nullptr, shared_name(inputs, n * net::kNoise), shared_name(outputs, n * net::kFaceFloats)};
+    call = {network != nullptr, shared_name(network, net::kNetworkFloats), shared_name(inputs, n * net::kNoise),
+            shared_name(outputs, n * net::kFaceFloats)};
   }
   broadcast(&call.new_network, sizeof call / sizeof(std::int64_t));
   const std::vector<Share> shares = share_out(num_to_gen, g_team.speed);

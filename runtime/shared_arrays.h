@@ -1,6 +1,6 @@
-// Rank 0's arrays of noise and faces, which the ranks of its node read and write in place: what they compute needs no
-// message, and no second copy. Where that cannot be (other nodes, containers, an array of the caller's own), ranks send
-// messages instead, and nobody need know.
+// Rank 0's arrays of network, noise and faces, which the ranks of its node read and write in place: what they compute
+// needs no message, and no second copy. Where that cannot be (other nodes, containers, an array of the caller's own),
+// ranks send messages instead, and nobody need know.
 #ifndef FACEGEN_RUNTIME_SHARED_ARRAYS_H_
 #define FACEGEN_RUNTIME_SHARED_ARRAYS_H_
 
