@@ -79,8 +79,8 @@ IO_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard io/*.cpp))
 DRIVER_OBJECTS := $(IO_OBJECTS) $(addprefix $(BUILD)/,main.o runtime/batches.o runtime/options.o runtime/profile.o runtime/progress.o runtime/hooks.o)
 CPU_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard cpu/*.cpp))
 GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu)),$(BUILD)/kernels/no_gpu.o)
-RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o)
-PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/facegen_parallel.o
+RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o host_memory.o numa.o)
+PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/runtime/shared_arrays.o $(BUILD)/facegen_parallel.o
 
 .PRECIOUS: $(BUILD)/%.o
 $(BUILD)/%.o: %.cpp
@@ -114,7 +114,7 @@ RANKS := $(if $(HAVE_MPI),$(addprefix $(BUILD)/runtime/,ranks.o launch.o ranks_m
 
 # ---- Programs -----------------------------------------------------------------------------------------------------------
 
-.PHONY: all seq parallel custom run answers test test-gpu bench bench-gpu install uninstall deb clean help found format
+.PHONY: all seq parallel custom run answers test test-gpu bench bench-gpu bench-gpus install uninstall deb clean help found format
 
 all: found seq parallel compare_result
 
@@ -184,8 +184,14 @@ MPI_TRANSFERS := $(if $(HAVE_MPI),$(BUILD)/tests/mpi_transfers)
 $(BUILD)/tests/mpi_transfers: $(BUILD)/tests/mpi_transfers.o $(RANKS)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_PARALLEL) -o $@
 
-test: all $(TEST_PROGRAMS) $(MPI_TRANSFERS)
-	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" FACEGEN_MPI_TRANSFERS="$(MPI_TRANSFERS)" $(PYTHON) -m pytest -q tests
+# facegen_parallel with simulated GPUs in place of kernels/.
+SIMULATED := $(BUILD)/tests/simulated_gpus
+$(SIMULATED): $(BUILD)/tests/simulated_gpus.o $(filter-out $(GPU_OBJECTS),$(PARALLEL_OBJECTS)) $(DRIVER_OBJECTS) $(RANKS)
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(OPENMP_FLAGS) $(MPI_LIBS) -o $@
+
+test: all $(TEST_PROGRAMS) $(MPI_TRANSFERS) $(SIMULATED)
+	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" FACEGEN_MPI_TRANSFERS="$(MPI_TRANSFERS)" FACEGEN_SIMULATED="$(SIMULATED)" \
+	  $(PYTHON) -m pytest -q tests
 
 # On a machine with a GPU: the kernels layer by layer, the programs, and everything small under compute-sanitizer.
 GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper test_mma bench_gpu)
@@ -193,9 +199,10 @@ $(BUILD)/gpu/test_gpu: tests/test_gpu.cu
 $(BUILD)/gpu/test_hopper: tests/test_hopper.cu
 $(BUILD)/gpu/test_mma: tests/test_mma.cu
 $(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/runtime/chunks.o
+$(BUILD)/gpu/copy_rates: bench/copy_rates.cu $(addprefix $(BUILD)/runtime/,host_memory.o numa.o)
 # test_hopper and test_mma look into their generator: they include its source, in place of its object.
-$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS)
-$(GPU_PROGRAMS):
+$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS) $(BUILD)/runtime/numa.o
+$(GPU_PROGRAMS) $(BUILD)/gpu/copy_rates:
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS_ALL) $< $(filter %.o,$^) -Xcompiler -pthread -o $@
 
@@ -225,6 +232,14 @@ bench-gpu: all $(BUILD)/gpu/bench_gpu
 	@mkdir -p build/measurements
 	for k in simt mma hopper; do FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; done
 	$(PYTHON) bench/gpu_peers.py --json build/measurements/gpu-peers.json
+
+# Everything that several GPUs show, on a machine that has them: bench/several_gpus.py builds what it needs.
+bench-gpus:
+	@mkdir -p build/measurements
+	$(PYTHON) bench/several_gpus.py --json build/measurements/several-gpus.json
+
+build/copy_rates: $(BUILD)/gpu/copy_rates FORCE
+	@cmp -s $< $@ || cp -f $< $@
 
 # ---- Installing -----------------------------------------------------------------------------------------------------------
 
@@ -273,6 +288,7 @@ help:
 	@echo 'make test-gpu       what only a GPU can show: kernels, programs, compute-sanitizer'
 	@echo 'make bench          how fast, here: text, layers, whole runs beside a driver like the course'"'"'s'
 	@echo 'make bench-gpu      how fast on a GPU, layer by layer and beside PyTorch'
+	@echo 'make bench-gpus     how much faster on several GPUs of one machine: scaling, copies, equal bytes, a lost GPU'
 	@echo 'make install | uninstall   PREFIX=/usr/local DESTDIR='
 	@echo 'make deb            a Debian package of what install installs'
 	@echo 'Switches: CUDA=0 MPI=0 OPENMP=0 leave a part out; CUARCH=90a (or 80,90a) GPU architectures;'

@@ -41,6 +41,9 @@ void facegen_configure(const struct facegen_options* options);
 float* facegen_alloc(size_t floats);
 void facegen_free(float* memory);
 
+/* Called on every rank once rank 0 has its arrays; not timed. The unit may tell the other ranks where they are. */
+void facegen_share(void);
+
 /* The most faces that this unit would like in one call; known before facegen_init. Where it is not 0, facegen may be
  * called several times: after the first call network is then NULL, which means the network of the call before, and
  * ranks other than 0 pass NULL for all three arrays. 0: one call for all faces. */

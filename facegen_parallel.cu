@@ -4,7 +4,8 @@
 //   devices   each rank drives the GPUs of its node that are its own, or else its CPU cores    runtime/device.h
 //   chunks    a device takes the next chunk of its rank's share whenever it has a free slot    runtime/device_run.h
 //   layers    proj and four transposed convolutions over a chunk of faces                      kernels/, cpu/
-//   host      finished chunks go straight to their place in rank 0's result array, while others compute
+//   host      finished chunks go straight to their place in rank 0's result array, while others compute: ranks of
+//             rank 0's node compute into it, others send                                       runtime/shared_arrays.h
 //
 // A face is computed by the same sums in the same order wherever it is computed and whatever chunk it comes in, so the
 // result does not depend on the number of ranks, devices or chunks.
@@ -13,6 +14,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <list>
+#include <memory>
 #include <mutex>
 #include <sstream>
 #include <string>
@@ -28,6 +30,7 @@
 #include "runtime/failure.h"
 #include "runtime/profile.h"
 #include "runtime/ranks.h"
+#include "runtime/shared_arrays.h"
 
 namespace {
 
@@ -42,8 +45,9 @@ facegen_options g_options = {nullptr, 0, nullptr};
 Team g_team;
 std::string g_note;                   // what the user should know of the choice of devices
 Devices g_devices;                    // this rank's
-std::list<HostArray> g_send_buffers;  // ranks other than 0: each holds one chunk's faces
-std::vector<float> g_network;         // ranks other than 0: the network as it was received
+NumaNodes g_nodes;                    // that its devices, and those of the ranks beside it, are near to
+std::list<HostArray> g_send_buffers;  // ranks that send: each holds one chunk's faces
+std::vector<float> g_network;         // ranks that received it: the network
 
 std::vector<Share> plan_of(int r, Share share) {
   return plan_chunks(share, int(std::max<std::int64_t>(1, g_team.devices[r])), int(g_team.chunk_faces[r]));
@@ -144,8 +148,48 @@ class ResultArray : public Sink {
   std::int64_t faces_done_ = 0;
 };
 
-// Other ranks: a chunk is computed into one of a few buffers, and the buffer is free again once its faces were sent.
-class SendBuffers : public Sink {
+// Other ranks: what has become ready is sent by the thread that speaks MPI.
+class Outbox : public Sink {
+ public:
+  void ready(std::size_t i) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ready_.push_back(i);
+  }
+  void send_ready(Transfers& transfers) {
+    std::vector<std::size_t> ready;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ready.swap(ready_);
+    }
+    for (const std::size_t i : ready) send(i, transfers);
+  }
+  virtual void give_up() {}  // the run failed: nobody waits for memory any longer
+
+ protected:
+  virtual void send(std::size_t i, Transfers& transfers) = 0;
+  std::mutex mutex_;
+
+ private:
+  std::vector<std::size_t> ready_;  // chunks to send
+};
+
+// Ranks beside rank 0: each chunk is computed straight into the result array as well, and rank 0 told so.
+class SharedResultArray : public Outbox {
+ public:
+  SharedResultArray(const std::vector<Share>& chunks, float* outputs) : chunks_(chunks), outputs_(outputs) {}
+  float* place(std::size_t i) override { return outputs_ + chunks_[i].first * net::kFaceFloats; }
+
+ protected:
+  void send(std::size_t i, Transfers& transfers) override { transfers.send(0, std::int64_t(i), nullptr, 0); }
+
+ private:
+  const std::vector<Share>& chunks_;
+  float* outputs_;
+};
+
+// Ranks elsewhere: a chunk is computed into one of a few buffers, and the buffer is free again once its faces were
+// sent.
+class SendBuffers : public Outbox {
  public:
   SendBuffers(const std::vector<Share>& chunks, const std::list<HostArray>& buffers)
       : chunks_(chunks), used_(chunks.size(), nullptr) {
@@ -161,43 +205,38 @@ class SendBuffers : public Sink {
     return used_[i];
   }
 
-  void ready(std::size_t i) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    ready_.push_back(i);
-  }
-
-  // Called by the thread that speaks MPI: starts to send what has become ready.
-  void send_ready(Transfers& transfers) {
-    std::vector<std::size_t> ready;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      ready.swap(ready_);
-    }
-    for (const std::size_t i : ready) {
-      transfers.send(0, std::int64_t(i), used_[i], std::size_t(chunks_[i].faces) * net::kFaceFloats, [this, i] {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        free_.push_back(used_[i]);
-        freed_.notify_one();
-      });
-    }
-  }
-
-  // Wakes devices that wait for a buffer: the run failed.
-  void give_up() {
+  void give_up() override {
     const std::lock_guard<std::mutex> lock(mutex_);
     over_ = true;
     freed_.notify_all();
   }
 
+ protected:
+  void send(std::size_t i, Transfers& transfers) override {
+    transfers.send(0, std::int64_t(i), used_[i], std::size_t(chunks_[i].faces) * net::kFaceFloats, [this, i] {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      free_.push_back(used_[i]);
+      freed_.notify_one();
+    });
+  }
+
  private:
   const std::vector<Share>& chunks_;
-  std::mutex mutex_;
   std::condition_variable freed_;
-  std::vector<float*> free_;        // each holds the largest chunk
-  std::vector<float*> used_;        // by chunk
-  std::vector<std::size_t> ready_;  // chunks to send
+  std::vector<float*> free_;  // each holds the largest chunk
+  std::vector<float*> used_;  // by chunk
   bool over_ = false;
 };
+
+// As many as there can be chunks under way on the devices, and two whose faces are being sent.
+void need_send_buffers() {
+  if (!g_send_buffers.empty()) return;
+  int buffers = 2;
+  for (const auto& device : g_devices) buffers += device->slots();
+  for (int i = 0; i < buffers; ++i) {
+    g_send_buffers.emplace_back(std::size_t(g_team.chunk_faces[rank()]) * net::kFaceFloats);
+  }
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // One run, seen from rank 0 and from the others
@@ -206,27 +245,46 @@ class SendBuffers : public Sink {
 constexpr int kPatience = 1000;  // us between two looks at the devices of a rank that has nothing else to do,
 constexpr int kHaste = 50;       // and of one that has data under way to or from other ranks
 
+// What rank 0 tells the others of a run.
+struct Call {
+  std::int64_t new_network;              // 1: they do not have it yet
+  std::int64_t network, noise, outputs;  // names of rank 0's arrays for those that see them; 0 where there are none
+
+  // That rank reads and writes rank 0's arrays.
+  bool in_place(int r) const {
+    return noise != 0 && outputs != 0 && (network != 0 || !new_network) && sees_root_arrays(r);
+  }
+  bool all_in_place() const {
+    for (int r = 1; r < rank_count(); ++r) {
+      if (!in_place(r)) return false;
+    }
+    return true;
+  }
+};
+
 // network (net::kNetworkFloats), complete on rank 0, to every rank.
 void share_network(float* network) {
-  if (rank_count() == 1) return;
   const ProfileTimer timer;
   broadcast(network, net::kNetworkFloats);
   profile_add("broadcast network", "", timer.seconds(), net::kNetworkBytes, 0);
 }
 
-// Rank 0: network, inputs and outputs are complete. new_network: the others do not have it yet.
-void run_root(const std::vector<Share>& shares, float* network, bool new_network, const float* inputs, float* outputs) {
+// Rank 0: network and inputs are complete.
+void run_root(const std::vector<Share>& shares, const Call& call, float* network, const float* inputs, float* outputs) {
   const std::vector<Share> chunks = plan_of(0, shares[0]);
   ResultArray results(outputs, chunks);
-  DeviceRun devices(g_devices, new_network ? network : nullptr, chunks, inputs, shares[0].first, results);
+  DeviceRun devices(g_devices, call.new_network ? network : nullptr, chunks, inputs, shares[0].first, results);
 
   // Its own devices are at work by now. Give the others what they need, and hold the results' places open.
-  if (new_network) share_network(network);
+  if (call.new_network && !call.all_in_place()) share_network(network);
   const ProfileTimer timer;
-  std::int64_t received = 0;
+  std::int64_t others_done = 0, bytes = 0;  // faces that others have computed; received
   Transfers transfers;
   for (int r = 1; r < rank_count(); ++r) {
-    transfers.send(r, 0, inputs + shares[r].first * net::kNoise, std::size_t(shares[r].faces) * net::kNoise);
+    const bool in_place = call.in_place(r);
+    if (!in_place) {
+      transfers.send(r, 0, inputs + shares[r].first * net::kNoise, std::size_t(shares[r].faces) * net::kNoise);
+    }
     const std::vector<Share> theirs = plan_of(r, shares[r]);
     if (std::int64_t(theirs.size()) > Transfers::max_id()) {
       throw Failure(kMachine, std::to_string(theirs.size()) +
@@ -234,45 +292,64 @@ void run_root(const std::vector<Share>& shares, float* network, bool new_network
                                   std::to_string(Transfers::max_id()) + "): try a smaller --batch");
     }
     for (std::size_t i = 0; i < theirs.size(); ++i) {
-      const std::int64_t faces = theirs[i].faces;
+      const std::int64_t faces = theirs[i].faces, sent = in_place ? 0 : faces;
       transfers.receive(r, std::int64_t(i), outputs + theirs[i].first * net::kFaceFloats,
-                        std::size_t(faces) * net::kFaceFloats, [&received, faces] { received += faces; });
+                        std::size_t(sent) * net::kFaceFloats, [&others_done, &bytes, faces, sent] {
+                          others_done += faces;
+                          bytes += sent * kFaceBytes;
+                        });
     }
   }
 
   for (bool done = false; !done || !transfers.empty();) {
     done = devices.done(transfers.empty() ? kPatience : kHaste);
     transfers.poll();
-    if (g_options.progress) g_options.progress(int(results.faces_done() + received));
+    if (g_options.progress) g_options.progress(int(results.faces_done() + others_done));
   }
-  if (rank_count() > 1) profile_add("gather", "", timer.seconds(), received * kFaceBytes, received);
+  if (rank_count() > 1) profile_add("gather", "", timer.seconds(), bytes, others_done);
 }
 
-// Every other rank: gets its share of the noise, computes it, sends it chunk by chunk.
-void run_other(const std::vector<Share>& shares, bool new_network) {
+// Every other rank: gets its share of the noise, computes it, sends it chunk by chunk. Beside rank 0 nothing moves but
+// the news that a chunk is done.
+void run_other(const std::vector<Share>& shares, const Call& call) {
   const Share share = shares[rank()];
   const std::vector<Share> chunks = plan_of(rank(), share);
-  if (new_network) {
+  const float* network = nullptr;
+  if (call.new_network && call.all_in_place()) {
+    network = shared_place(call.network);
+  } else if (call.new_network) {
     g_network.resize(net::kNetworkFloats);
     share_network(g_network.data());
+    network = g_network.data();
   }
-  const ProfileTimer timer;
-  std::vector<float> noise(std::size_t(share.faces) * net::kNoise);  // (faces, 100)
-  Transfers transfers;
-  transfers.receive(0, 0, noise.data(), noise.size());
-  transfers.wait_all();
-  profile_add("receive noise", "", timer.seconds(), std::int64_t(noise.size() * sizeof(float)), share.faces);
 
-  SendBuffers buffers(chunks, g_send_buffers);
-  DeviceRun devices(g_devices, new_network ? g_network.data() : nullptr, chunks, noise.data(), share.first, buffers);
+  Transfers transfers;
+  std::vector<float> received;  // (faces, 100)
+  const float* noise;
+  std::unique_ptr<Outbox> outbox;
+  if (call.in_place(rank())) {
+    noise = shared_place(call.noise) + share.first * net::kNoise;
+    outbox = std::make_unique<SharedResultArray>(chunks, shared_place(call.outputs));
+  } else {
+    const ProfileTimer timer;
+    received.resize(std::size_t(share.faces) * net::kNoise);
+    transfers.receive(0, 0, received.data(), received.size());
+    transfers.wait_all();
+    profile_add("receive noise", "", timer.seconds(), share.faces * kNoiseBytes, share.faces);
+    noise = received.data();
+    need_send_buffers();
+    outbox = std::make_unique<SendBuffers>(chunks, g_send_buffers);
+  }
+
+  DeviceRun devices(g_devices, network, chunks, noise, share.first, *outbox);
   try {
     for (bool done = false; !done || !transfers.empty();) {
       done = devices.done(kHaste);
-      buffers.send_ready(transfers);
+      outbox->send_ready(transfers);
       transfers.poll();
     }
   } catch (...) {
-    buffers.give_up();
+    outbox->give_up();
     throw;
   }
 }
@@ -289,39 +366,57 @@ extern "C" void facegen_init(void) {
   g_devices = open_devices();
 
   std::int64_t speed = 0;
-  int chunk_faces = 1, slots = 0;
+  int chunk_faces = 1;
+  NumaNodes nodes = 0;
   for (std::size_t i = 0; i < g_devices.size(); ++i) {
     speed += g_devices[i]->speed();
     chunk_faces = i == 0 ? g_devices[i]->chunk_faces() : std::min(chunk_faces, g_devices[i]->chunk_faces());
-    slots += g_devices[i]->slots();
+    nodes |= g_devices[i]->nodes();
   }
   g_team.speed = all_gather(speed);
   g_team.devices = all_gather(std::int64_t(g_devices.size()));
   g_team.chunk_faces = all_gather(chunk_faces);
 
-  // As many buffers as there can be chunks under way on the devices, and two whose faces are being sent.
-  for (int i = 0; !is_root() && i < slots + 2; ++i) {
-    g_send_buffers.emplace_back(std::size_t(chunk_faces) * net::kFaceFloats);
+  const auto leaders = all_gather(node_place().leader);
+  const auto all_nodes = all_gather(std::int64_t(nodes));
+  g_nodes = 0;
+  for (int r = 0; r < rank_count(); ++r) {
+    if (leaders[r] == node_place().leader) g_nodes |= NumaNodes(all_nodes[r]);
   }
+  if (!is_root() && !beside_root()) need_send_buffers();
+}
+
+extern "C" void facegen_share(void) {
+  share_arrays();
+  if (!is_root() && !sees_root_arrays(rank())) need_send_buffers();
 }
 
 extern "C" void facegen(int num_to_gen, float* network, float* inputs, float* outputs) {
-  const bool new_network = broadcast(std::int64_t(network != nullptr)) != 0;
+  Call call = {};
+  if (is_root()) {
+    const std::size_t n = std::size_t(num_to_gen);
+    call = {network != nullptr, shared_name(network, net::kNetworkFloats), shared_name(inputs, n * net::kNoise),
+            shared_name(outputs, n * net::kFaceFloats)};
+  }
+  broadcast(&call.new_network, sizeof call / sizeof(std::int64_t));
   const std::vector<Share> shares = share_out(num_to_gen, g_team.speed);
   if (is_root()) {
-    run_root(shares, network, new_network, inputs, outputs);
+    run_root(shares, call, network, inputs, outputs);
   } else {
-    run_other(shares, new_network);
+    run_other(shares, call);
   }
 }
 
 extern "C" void facegen_fin(void) {
+  forget_root_arrays();
   g_send_buffers.clear();
   g_devices.clear();
 }
 
-extern "C" float* facegen_alloc(size_t floats) { return static_cast<float*>(alloc_pinned(floats * sizeof(float))); }
-extern "C" void facegen_free(float* memory) { free_pinned(memory); }
+// Chunks go to whichever device is free, so no part of the array is one device's: where devices are near to several
+// NUMA nodes its pages take turns on them, and no socket's memory has to take what all devices write.
+extern "C" float* facegen_alloc(size_t floats) { return alloc_array(floats, g_nodes); }
+extern "C" void facegen_free(float* memory) { free_array(memory); }
 
 // A GPU is done with any batch long before it is written, and each batch costs it the filling and draining of its
 // pipeline: the larger the better. Cores compute for so long that the files of one batch are best written beside the

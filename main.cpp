@@ -152,9 +152,10 @@ double compute(const Options& options, const Batches& batches, Lines& lines, Fil
   lines.begin("Initializing");
   stage("initialize", 0, 0, facegen_init);
   const HostArray network(net::kNetworkFloats);
-  std::copy(files.network.begin(), files.network.end(), network.data());
   std::unique_ptr<Batch> batch[2];
   for (int i = 0; i < std::min<std::int64_t>(2, batches.count()); ++i) batch[i] = std::make_unique<Batch>(batches.most);
+  facegen_share();
+  std::copy(files.network.begin(), files.network.end(), network.data());
   std::copy(files.first_noise.begin(), files.first_noise.end(), batch[0]->noise.data());
   lines.end();
   print_notes(options);
@@ -259,6 +260,7 @@ void run_other(const Options& options) {
   const std::int64_t most = broadcast(0);
   if (most != kGiveUp) {
     facegen_init();
+    facegen_share();
     print_notes(options);
     {
       const bool bare = facegen_batch_faces() == 0;  // a unit that expects arrays of its own on every rank

@@ -24,6 +24,8 @@
 #include "kernels/generator.h"
 #include "network.h"
 #include "runtime/device.h"
+#include "runtime/fault.h"
+#include "runtime/numa.h"
 
 namespace {
 
@@ -72,6 +74,7 @@ std::string version_text(int version) {
 }
 
 __global__ void probe_kernel() {}
+__global__ void failing_kernel() { __trap(); }  // takes the whole GPU away from this process
 
 // Throws where the current GPU cannot run this build's kernels.
 void require_code(const cudaDeviceProp& device) {
@@ -110,6 +113,13 @@ bool is_pinned(const void* memory) {
   return attributes.type != cudaMemoryTypeUnregistered;
 }
 
+// The NUMA node that the GPU hangs on.
+NumaPlace place_of_gpu(int ordinal) {
+  char bus_id[32];
+  CUDA_CHECK(cudaDeviceGetPCIBusId(bus_id, sizeof bus_id, ordinal));
+  return numa_place(bus_id);
+}
+
 // Where everything lies in one block of device memory, for chunks of up to n faces.
 struct Plan {
   Plan(const Generator& generator, int n)
@@ -127,8 +137,10 @@ struct Plan {
 
 class Gpu : public Device {
  public:
-  Gpu(int ordinal, const cudaDeviceProp& properties)
+  Gpu(int ordinal, const cudaDeviceProp& properties, const NumaPlace& place)
       : ordinal_(ordinal),
+        place_(place),
+        failing_chunk_(chunk_that_fails(ordinal)),
         name_("GPU " + std::to_string(ordinal) + " (" + properties.name + ")"),
         generator_(make_generator(properties)),
         chunk_faces_(affordable_chunk(*generator_)),
@@ -155,7 +167,11 @@ class Gpu : public Device {
   int chunk_faces() const override { return chunk_faces_; }
   int slots() const override { return kSlots; }
   double peak_flops() override { return generator_->peak_flops(); }
-  void attach() override { CUDA_CHECK(cudaSetDevice(ordinal_)); }
+  NumaNodes nodes() const override { return nodes_of(place_); }
+  void attach() override {
+    run_at(place_);
+    CUDA_CHECK(cudaSetDevice(ordinal_));
+  }
 
   void load_network(const float* network) override {
     upload_.synchronize();  // the copy before may still read the staged network
@@ -195,6 +211,7 @@ class Gpu : public Device {
     lane_ = (lane_ + 1) % kLanes;
     lanes_[lane_].wait(slot.noise_arrived);
     launch(n, slot.noise, slot.faces);
+    if (++chunks_ == failing_chunk_) failing_kernel<<<1, 1, 0, lanes_[lane_]>>>();
     slot.computed.record(lanes_[lane_]);
 
     out_.wait(slot.computed);
@@ -257,6 +274,9 @@ class Gpu : public Device {
   }
 
   const int ordinal_;
+  const NumaPlace place_;
+  const int failing_chunk_;  // 0: none
+  int chunks_ = 0;           // started
   const std::string name_;
   const std::unique_ptr<Generator> generator_;
   const int chunk_faces_;
@@ -325,7 +345,9 @@ std::unique_ptr<Device> open_gpu(int ordinal) {
   cudaDeviceProp properties;
   CUDA_CHECK(cudaGetDeviceProperties(&properties, ordinal));
   require_code(properties);
-  std::unique_ptr<Device> gpu(new Gpu(ordinal, properties));
+  const NumaPlace place = place_of_gpu(ordinal);
+  const StayAt near_gpu(place);  // its staging buffers lie there too
+  std::unique_ptr<Device> gpu(new Gpu(ordinal, properties, place));
   const std::lock_guard<std::mutex> lock(pinned_mutex);
   pinning_gpu = ordinal;
   return gpu;
@@ -350,6 +372,22 @@ bool free_pinned(void* memory) {
   if (pinned.erase(memory) == 0) return false;
   cudaFreeHost(memory);
   return true;
+}
+
+bool pin(void* memory, std::size_t bytes) {
+  const std::lock_guard<std::mutex> lock(pinned_mutex);
+  if (pinning_gpu < 0) return true;
+  if (cudaSetDevice(pinning_gpu) == cudaSuccess &&
+      cudaHostRegister(memory, bytes, cudaHostRegisterPortable) == cudaSuccess) {
+    return true;
+  }
+  cudaGetLastError();
+  return false;
+}
+
+void unpin(void* memory) {
+  const std::lock_guard<std::mutex> lock(pinned_mutex);
+  if (pinning_gpu >= 0) cudaHostUnregister(memory);
 }
 
 const char* gpu_about() {

@@ -25,4 +25,8 @@ void* alloc_pinned(std::size_t) { return nullptr; }
 
 bool free_pinned(void*) { return false; }
 
+bool pin(void*, std::size_t) { return true; }
+
+void unpin(void*) {}
+
 const char* gpu_about() { return "no CUDA"; }

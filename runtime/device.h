@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/numa.h"
+
 // One device, driven by one host thread. It works on up to slots() chunks of faces at a time: start() begins a chunk in
 // a free slot and may return at once, finish() waits for it. Slots are started in turn and finished in the same order.
 // Any call may throw Failure (kMachine); the sentence names the device and the call that failed.
@@ -22,6 +24,9 @@ class Device {
 
   // Floating-point operations a second that the arithmetic it uses could reach, for the profile; 0: unknown.
   virtual double peak_flops() { return 0; }
+
+  // The NUMA node that its copies to the host are near to.
+  virtual NumaNodes nodes() const { return 0; }
 
   // Makes the calling thread the one that drives this device. Called first in that thread.
   virtual void attach() {}
@@ -55,6 +60,11 @@ std::unique_ptr<Device> open_gpu(int ordinal);
 // GPU has been opened. free_pinned returns false where the memory did not come from alloc_pinned.
 void* alloc_pinned(std::size_t bytes);
 bool free_pinned(void* memory);
+
+// Page-locks memory that is there already, in whole pages, for every GPU; where no GPU has been opened there is nothing
+// to do. False where it cannot be. unpin() before it goes.
+bool pin(void* memory, std::size_t bytes);
+void unpin(void* memory);
 
 // ---- What was built in, for --version: "CUDA 13.0 (sm_90a)" or "no CUDA"; "OpenMP" or "no OpenMP"
 const char* gpu_about();

@@ -46,6 +46,7 @@ std::string mpi_library();
 // ---- Collective: every rank calls them in the same order
 
 std::int64_t broadcast(std::int64_t value);                // root's value
+void broadcast(std::int64_t* values, std::size_t count);   // root's values (count), few -> everybody's
 void broadcast(float* data, std::size_t count);            // root's data (count) -> everybody's; any count
 std::vector<std::int64_t> all_gather(std::int64_t value);  // everybody's value, by rank
 std::vector<std::string> gather(const std::string& text);  // on root: everybody's text, by rank; elsewhere nothing
@@ -60,7 +61,8 @@ class Transfers {
   Transfers& operator=(const Transfers&) = delete;
 
   // Begins to move data (count floats, any count) to or from a rank; data stays untouched until done was called.
-  // Both ends name the same id (>= 0, < max_id()) for the same data.
+  // Both ends name the same id (>= 0, < max_id()) for the same data. A count of 0 moves a message without data: it
+  // tells the receiver that the sender got there.
   void send(int to, std::int64_t id, const float* data, std::size_t count, std::function<void()> done = {});
   void receive(int from, std::int64_t id, float* data, std::size_t count, std::function<void()> done = {});
 

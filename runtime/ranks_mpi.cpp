@@ -77,8 +77,12 @@ std::string mpi_library() {
   return version.substr(0, version.find_first_of(",\n"));
 }
 
+void broadcast(std::int64_t* values, std::size_t count) {
+  MPI_CHECK(MPI_Bcast(values, int(count), MPI_INT64_T, 0, MPI_COMM_WORLD));
+}
+
 std::int64_t broadcast(std::int64_t value) {
-  MPI_CHECK(MPI_Bcast(&value, 1, MPI_INT64_T, 0, MPI_COMM_WORLD));
+  broadcast(&value, 1);
   return value;
 }
 
@@ -132,9 +136,10 @@ std::int64_t Transfers::max_id() {
 namespace {
 template <typename Start>
 void begin(ranks_detail::Requests& all, std::size_t count, std::function<void()> done, Start start) {
-  const auto left = std::make_shared<std::size_t>((count + kPiece - 1) / kPiece);
-  if (*left == 0 && done) done();
-  for (std::size_t first = 0; first < count; first += kPiece) {
+  const std::size_t pieces = std::max<std::size_t>(1, (count + kPiece - 1) / kPiece);
+  const auto left = std::make_shared<std::size_t>(pieces);
+  for (std::size_t piece = 0; piece < pieces; ++piece) {
+    const std::size_t first = piece * kPiece;
     MPI_Request request;
     start(first, int(std::min(kPiece, count - first)), &request);
     all.request.push_back(request);

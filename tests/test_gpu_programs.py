@@ -73,6 +73,27 @@ def test_shipped_answers(kernels, i, tmp_path):
     assert same.returncode == 0, same.stdout
 
 
+@pytest.mark.skipif(run("sh", "-c", "command -v mpirun").returncode != 0, reason="no mpirun here")
+@pytest.mark.parametrize("share", ["1", "0"], ids=["in_place", "messages"])
+def test_same_bytes_for_two_ranks(share, noise, tmp_path):
+    """Rank 0's arrays are page-locked where they are shared; on one GPU the other rank has nothing to do."""
+    inputs = noise(3000)
+    alone = generate(NETWORK, inputs, tmp_path)
+    done = run("mpirun", "-n", 2, "./facegen_parallel", NETWORK, tmp_path / "noise.npy", tmp_path / "two.npy", "none",
+               env={**os.environ, "FACEGEN_SHARE": share})
+    assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "two.npy").tobytes() == alone.tobytes()
+
+
+def test_a_lost_gpu_ends_the_run(kernels, noise, tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEGEN_FAIL_GPU", "0:2")
+    np.save(tmp_path / "n.npy", noise(3000))
+    done = run("./facegen_parallel", "-q", NETWORK, tmp_path / "n.npy", tmp_path / "o.npy", "none")
+    assert done.returncode == 3
+    assert done.stderr.count(b"\n") <= 2 and b"GPU 0" in done.stderr and b"cudaError" in done.stderr
+    assert not (tmp_path / "o.npy").exists()
+
+
 def test_devices_that_are_not_there(tmp_path, noise):
     np.save(tmp_path / "n.npy", noise(1))
     done = run("./facegen_parallel", "--devices", "99", NETWORK, tmp_path / "n.npy", "none", "none")

@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+"""Everything that several GPUs of one machine show, in one go and under ten minutes.
+
+  machine     GPUs, how they hang together, NUMA nodes, driver, clocks
+  copies      to host memory: each GPU alone, all together, near, spread and unplaced; all cores beside them
+  same bytes  faces of several GPUs and ranks against those of one GPU, byte for byte
+  lost GPU    one that fails in the middle: one sentence, status 3, the whole job ends
+  scaling     printed elapsed time (noise from .npy, no outputs), median of several runs: one rank that drives all GPUs,
+              and one rank a GPU; strong (the same faces) and weak (as many faces a GPU), speed-up, efficiency
+  switches    the same with all GPUs without shared arrays (FACEGEN_SHARE=0), and without NUMA placement (FACEGEN_NUMA=0)
+
+Builds what it needs (make, nvcc). With one GPU it runs what one GPU can show, in less than a minute; without mpirun it
+leaves the ranks out; without a GPU it says SKIPPED. Prints a table; --json keeps the raw figures. Exit status 1 where
+bytes differ or a lost GPU does not end the job as it should; a missed goal is only reported.
+
+Run by `make bench-gpus`. Needs numpy.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NETWORK = ROOT / "network.bin"
+FACE_BYTES, NOISE_BYTES = 64 * 64 * 3 * 4, 100 * 4
+GOALS = {2: 1.95, 4: 3.8}  # GPUs -> speed-up over one
+# OpenMPI refuses root unless told otherwise; without -gl its hwloc may look for an X server for seconds.
+os.environ.update(HWLOC_COMPONENTS="-gl", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+
+
+def output_of(*command):
+    """What a command says, or '' where there is no such command or it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return done.stdout if done.returncode == 0 else ""
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def available_bytes():
+    found = re.search(r"MemAvailable:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())
+    return int(found.group(1)) << 10
+
+
+def machine_facts():
+    fields = ["index", "name", "pci.bus_id", "driver_version", "pcie.link.gen.max", "pcie.link.width.max", "clocks.sm",
+              "clocks.max.sm", "clocks.mem", "power.limit"]
+    rows = output_of("nvidia-smi", "--query-gpu=" + ",".join(fields), "--format=csv,noheader").splitlines()
+    keep = ("Model name", "Socket", "Core", "Thread", "CPU(s)", "NUMA")
+    return {"gpus": [dict(zip(fields, (word.strip() for word in row.split(",")))) for row in rows],
+            "topology": output_of("nvidia-smi", "topo", "-m").splitlines(),
+            "cpu": [line for line in output_of("lscpu").splitlines() if line.startswith(keep)],
+            "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            "mpi": (output_of("mpirun", "--version").splitlines() or [""])[0]}
+
+
+class Bench:
+    def __init__(self, arguments, gpus, folder):
+        self.program, self.runs, self.most_ranks = arguments.program, arguments.runs, arguments.ranks
+        self.gpus, self.folder = gpus, folder
+        self.end = time.monotonic() + 60 * arguments.minutes
+        self.left_out, self.failures = [], []
+
+    def leave_out(self, what, why):
+        self.left_out.append(f"{what}: {why}")
+        print(f"left out: {what}: {why}", flush=True)
+
+    def fail(self, what):
+        self.failures.append(what)
+        print(f"FAILED: {what}", flush=True)
+
+    def noise(self, n):
+        path = self.folder / f"noise{n}.npy"
+        if not path.exists():
+            np.save(path, np.random.default_rng(n).uniform(-1, 1, (n, 100)).astype(np.float32))
+        return path
+
+    def run(self, n, gpus, ranks, faces="none", **switches):
+        """n faces on the first GPUs, all in one batch; one rank without mpirun."""
+        launch = ["mpirun", "--oversubscribe", "-n", ranks] if ranks > 1 else []
+        command = [*launch, self.program, "-q", "--batch", max(n, 1), "--devices", ",".join(map(str, range(gpus))), NETWORK,
+                   self.noise(n), faces, "none"]
+        return subprocess.run([str(word) for word in command], env={**os.environ, **switches}, cwd=ROOT,
+                              capture_output=True, text=True, timeout=300)
+
+    # ---- Same bytes
+
+    def same_bytes(self, n):
+        """Faces of every way to share out n of them, against one GPU's."""
+        expected = self.folder / "one.npy"
+        done = self.run(n, 1, 1, expected)
+        if done.returncode != 0:
+            self.fail(f"{n} faces on one GPU: {done.stderr.strip()}")
+            return []
+        ways = [(gpus, 1, {}) for gpus in counts(self.gpus)[1:]]
+        if self.most_ranks > 1:
+            ways += [(self.gpus, ranks, {"FACEGEN_SHARE": share})
+                     for ranks in sorted({2, min(self.gpus + 1, self.most_ranks)}) for share in "10"]
+        entries = []
+        for gpus, ranks, switches in ways:
+            got = self.folder / "several.npy"
+            got.unlink(missing_ok=True)
+            done = self.run(n, gpus, ranks, got, **switches)
+            same = done.returncode == 0 and \
+                subprocess.run(["cmp", expected, got], stdout=subprocess.DEVNULL).returncode == 0
+            way = f"{n} faces, {gpus} GPUs, {ranks} ranks{', messages' if switches.get('FACEGEN_SHARE') == '0' else ''}"
+            entries.append({"faces": n, "gpus": gpus, "ranks": ranks, **switches, "same": same})
+            print(f"{'same bytes' if same else 'DIFFERENT'}: {way}", flush=True)
+            if not same:
+                self.fail(f"other bytes than one GPU's: {way}: {done.stderr.strip()}")
+        return entries
+
+    # ---- A lost GPU
+
+    def lost_gpu(self, n, ranks):
+        lost = self.gpus - 1
+        start = time.monotonic()
+        done = self.run(n, self.gpus, ranks, FACEGEN_FAIL_GPU=f"{lost}:5")
+        seconds = time.monotonic() - start
+        said = [line for line in done.stderr.splitlines() if f"GPU {lost}" in line]
+        good = done.returncode == 3 and len(said) == 1
+        print(f"{'a lost GPU ends the job' if good else 'WRONG END'}: {ranks} ranks, status {done.returncode}, "
+              f"{seconds:.1f} s: {' '.join(said) or done.stderr.strip()}", flush=True)
+        if not good:
+            self.fail(f"a lost GPU, {ranks} ranks: expected status 3 and one sentence that names GPU {lost}")
+        return {"faces": n, "gpus": self.gpus, "ranks": ranks, "status": done.returncode, "seconds": seconds,
+                "sentences": said}
+
+    # ---- Scaling
+
+    def elapsed(self, n, gpus, ranks, **switches):
+        """One row: the printed elapsed times, or None where there is no room or no time for them."""
+        what = f"{n} faces, {gpus} GPUs, {ranks} ranks {' '.join(f'{k}={v}' for k, v in switches.items())}".strip()
+        needed = int(1.1 * n * (FACE_BYTES + 2 * NOISE_BYTES)) + (2 << 30)
+        if needed > available_bytes():
+            return self.leave_out(what, f"{needed >> 30} GiB of host memory needed, {available_bytes() >> 30} free")
+        if time.monotonic() > self.end:
+            return self.leave_out(what, "the time is over (--minutes)")
+        times = []
+        for _ in range(self.runs):
+            done = self.run(n, gpus, ranks, **switches)
+            found = re.search(r"Elapsed time : ([\d.]+) sec", done.stdout)
+            if done.returncode != 0 or not found:
+                return self.fail(f"{what}: status {done.returncode}: {done.stderr.strip()}")
+            times.append(float(found.group(1)))
+        seconds = statistics.median(times)
+        return {"faces": n, "gpus": gpus, "ranks": ranks, "switches": switches, "runs_s": times, "seconds": seconds,
+                "faces_per_s": n / seconds if seconds > 0 else 0}
+
+
+def counts(gpus):
+    """1, 2, 4, 8 as far as there are GPUs, and all of them."""
+    return sorted({k for k in (1, 2, 4, 8) if k <= gpus} | {gpus})
+
+
+def ways_to_scale(gpus, faces, most_ranks):
+    """(n, GPUs, ranks, switches), what matters most first."""
+    ways = []
+    for n in faces:
+        for k in counts(gpus):
+            ways.append((n, k, 1, {}))
+            if 1 < k <= most_ranks:
+                ways.append((n, k, k, {}))
+        if n == faces[0] and gpus > 1:
+            ways.append((n, gpus, 1, {"FACEGEN_NUMA": "0"}))
+            if gpus <= most_ranks:
+                ways += [(n, gpus, gpus, {"FACEGEN_SHARE": "0"}), (n, gpus, gpus, {"FACEGEN_NUMA": "0"})]
+    if gpus == 1 and most_ranks > 1:
+        ways += [(faces[0], 1, 2, {}), (faces[0], 1, 2, {"FACEGEN_SHARE": "0"})]  # the second rank has no GPU
+    for k in counts(gpus)[1:]:  # weak
+        ways += [(k * faces[0], k, ranks, {}) for ranks in (1, min(k, most_ranks))]
+    return [way for i, way in enumerate(ways) if way not in ways[:i]]
+
+
+def add_speed_ups(entries, faces):
+    """Strong: against one GPU on the same faces. Weak, rows of faces[0] a GPU: against one GPU on faces[0]."""
+    one = {entry["faces"]: entry["seconds"] for entry in entries if entry["gpus"] == entry["ranks"] == 1}
+    for entry in entries:
+        k = entry["gpus"]
+        if entry["faces"] in one:
+            entry["speed_up"] = one[entry["faces"]] / entry["seconds"]
+            entry["efficiency"] = entry["speed_up"] / k
+            if entry["faces"] in faces and k in GOALS and not entry["switches"]:
+                entry["goal"], entry["meets_goal"] = GOALS[k], entry["speed_up"] >= GOALS[k]
+        if k > 1 and entry["faces"] == k * faces[0] and faces[0] in one:
+            entry["weak_efficiency"] = one[faces[0]] / entry["seconds"]
+
+
+def print_table(entries):
+    print(f"\n{'faces':>8} {'GPUs':>4} {'ranks':>5} {'seconds':>10} {'faces/s':>11} {'GB/s out':>8} {'speed-up':>8} "
+          f"{'effic.':>7} {'weak':>7}  notes")
+    for e in entries:
+        def share(name):
+            return f"{100 * e[name]:.1f}%" if name in e else ""
+        notes = " ".join(f"{name}={value}" for name, value in e["switches"].items())
+        if "goal" in e:
+            notes += f"goal {e['goal']}: {'met' if e['meets_goal'] else 'MISSED'}"
+        speed_up = f"{e['speed_up']:.3f}" if "speed_up" in e else ""
+        print(f"{e['faces']:>8} {e['gpus']:>4} {e['ranks']:>5} {e['seconds']:>10.6f} {e['faces_per_s']:>11.0f} "
+              f"{e['faces_per_s'] * FACE_BYTES / 1e9:>8.1f} {speed_up:>8} {share('efficiency'):>7} "
+              f"{share('weak_efficiency'):>7}  {notes}".rstrip())
+
+
+def print_copies(copies):
+    print("\ncopies to host memory, GB/s" + " " * 12 + "alone" + " " * 20 + "together")
+    for row in copies["to_host"]:
+        alone = " ".join(f"{rate / 1e9:.1f}" for rate in row["alone_bytes_per_s"])
+        print(f"  {row['placement']:<8} {alone:>40} {row['together_bytes_per_s'] / 1e9:>12.1f}")
+    print(f"  all cores copy host memory: {copies['host_copy_bytes_per_s'] / 1e9:.1f} (read and written)")
+
+
+def build():
+    """Builds the programs -> the one that measures copies."""
+    subprocess.run(["make", "-s", f"-j{os.cpu_count()}", "all", "build/copy_rates"], cwd=ROOT, check=True)
+    return ROOT / "build/copy_rates"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faces", type=int, nargs="+", default=[65536, 262144], metavar="N")
+    parser.add_argument("--same", type=int, nargs="+", default=[1000, 8192], metavar="N", help="faces compared byte for byte")
+    parser.add_argument("--runs", type=int, default=5, help="of each way to share out (default 5)")
+    parser.add_argument("--minutes", type=float, default=8, help="begin nothing new after so many (default 8)")
+    parser.add_argument("--json", type=pathlib.Path, help="write the figures here")
+    parser.add_argument("--scratch", default="/dev/shm", help="folder in memory for noise and faces")
+    parser.add_argument("--commit", default="", help="what was measured, where git is not at hand")
+    parser.add_argument("--simulated", type=pathlib.Path, metavar="PROGRAM",
+                        help="a dry run: this program (tests/simulated_gpus.cpp) in place of facegen_parallel")
+    arguments = parser.parse_args()
+
+    start = time.monotonic()
+    gpus = int(os.environ.get("FACEGEN_SIMULATED_GPUS", 2)) if arguments.simulated else \
+        output_of("nvidia-smi", "-L").count("GPU ")
+    if gpus == 0:
+        print("SKIPPED: no GPU here (nvidia-smi lists none)")
+        return 0
+    copy_rates = None
+    if arguments.simulated:
+        arguments.program = arguments.simulated.resolve()
+        os.environ["FACEGEN_SIMULATED_GPUS"] = str(gpus)
+    else:
+        arguments.program = ROOT / "facegen_parallel"
+        copy_rates = build()
+    with_ranks = shutil.which("mpirun") and "MPI" in output_of(arguments.program, "--version").replace("no MPI", "")
+    arguments.ranks = 64 if with_ranks else 1
+
+    facts = machine_facts()
+    print("\n".join(facts["topology"] + facts["cpu"]))
+    faces = arguments.faces
+    copies = None
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        bench = Bench(arguments, gpus, pathlib.Path(scratch))
+        if not with_ranks:
+            bench.leave_out("several ranks", "no mpirun here, or facegen_parallel was built without MPI")
+        if gpus == 1:
+            bench.leave_out("scaling", "one GPU here; what follows is what one GPU can show")
+            faces = faces[:1]
+        if copy_rates:
+            subprocess.run([copy_rates, bench.folder / "copies.json"], check=True)
+            copies = json.loads((bench.folder / "copies.json").read_text())
+            print_copies(copies)
+        same = [entry for n in arguments.same for entry in bench.same_bytes(n)]
+        for path in bench.folder.glob("*.npy"):  # memory for what follows
+            path.unlink()
+        lost = [bench.lost_gpu(faces[0], ranks) for ranks in ([1, max(2, gpus)] if with_ranks else [1])]
+        entries = []
+        for n, k, ranks, switches in ways_to_scale(gpus, faces, arguments.ranks):
+            entry = bench.elapsed(n, k, ranks, **switches)
+            entries += [entry] if entry else []
+    add_speed_ups(entries, faces)
+    print_table(entries)
+    if copies:
+        print_copies(copies)
+    minutes = (time.monotonic() - start) / 60
+    print(f"{len(bench.failures)} failures, {len(bench.left_out)} left out, {minutes:.1f} minutes")
+    if arguments.json:
+        commit = arguments.commit or output_of("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD").strip()
+        arguments.json.write_text(json.dumps(
+            {"date": time.strftime("%Y-%m-%d"), "commit": commit, "simulated": bool(arguments.simulated), "machine": facts,
+             "what": "seconds: printed elapsed time, host to host, median of runs_s; speed_up: over one GPU on as many faces; "
+                     "weak_efficiency: one GPU's time for its share over this time",
+             "minutes": round(minutes, 2), "copies": copies, "same_bytes": same, "lost_gpu": lost, "entries": entries,
+             "left_out": bench.left_out, "failures": bench.failures}, indent=1) + "\n")
+    return 1 if bench.failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,145 @@
+"""Several GPUs and several ranks a node, with GPUs that are simulated (tests/simulated_gpus.cpp): who drives what, the
+same bytes however the work is shared out, nothing left behind, and the end of a run when a GPU is lost."""
+import json
+import os
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import NETWORK, ROOT, run
+
+SIMULATED = os.environ.get("FACEGEN_SIMULATED")
+pytestmark = pytest.mark.skipif(not SIMULATED, reason="`make test` builds the simulated GPUs")
+needs_mpi = pytest.mark.skipif(
+    "MPI=0" in os.environ.get("MAKEFLAGS", "") or run("sh", "-c", "command -v mpirun").returncode != 0, reason="no mpirun here")
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """A function that sets the number of simulated GPUs and what else is given."""
+    def simulate(count, **more):
+        for name, value in {"SIMULATED_GPUS": count, **more}.items():
+            monkeypatch.setenv(f"FACEGEN_{name}", str(value))
+    return simulate
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A function n -> (noise file, faces file, the faces that a simulated GPU makes)."""
+    def make(n):
+        noise = np.random.default_rng(n).uniform(-1, 1, (n, 100)).astype(np.float32)
+        np.save(tmp_path / "noise.npy", noise)
+        bias = np.fromfile(NETWORK, "<f4", 1000)
+        i = np.arange(64 * 64 * 3)
+        return tmp_path / "noise.npy", tmp_path / "faces.npy", (noise[:, i % 100] + bias[i % 1000]).reshape(n, 64, 64, 3)
+    return make
+
+
+def generate(ranks, *arguments, **options):
+    return run(*(["mpirun", "-n", ranks] if ranks > 1 else []), SIMULATED, "-q", *arguments, **options)
+
+
+@needs_mpi
+@pytest.mark.parametrize("share", [1, 0], ids=["in_place", "messages"])
+@pytest.mark.parametrize("count, ranks", [(4, 1), (4, 2), (4, 4), (2, 3), (1, 2)])
+def test_same_bytes_however_shared_out(count, ranks, share, gpus, files):
+    gpus(count, SHARE=share)
+    for n, batch in [(0, ()), (1, ()), (2500, ()), (1000, ("--batch", 333))]:
+        noise, faces, expected = files(n)
+        done = generate(ranks, *batch, NETWORK, noise, faces, "none")
+        assert done.returncode == 0, done.stderr
+        assert np.load(faces).tobytes() == expected.tobytes()
+
+
+@needs_mpi
+@pytest.mark.parametrize("share", [1, 0], ids=["in_place", "messages"])
+def test_neighbours_compute_in_place(share, gpus, files, tmp_path):
+    """Every rank drives its own GPUs, and no face moves between ranks of one node unless it was forbidden to share."""
+    gpus(4, SHARE=share)
+    noise, faces, _ = files(5000)
+    done = generate(2, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none")
+    assert done.returncode == 0, done.stderr
+    stages = json.loads((tmp_path / "profile.json").read_text())["stages"]
+    compute = [(row["rank"], row["device"]) for row in stages if row["stage"] == "compute"]
+    assert sorted(compute) == [(0, "GPU 0 (simulated)"), (0, "GPU 2 (simulated)"), (1, "GPU 1 (simulated)"),
+                               (1, "GPU 3 (simulated)")]
+    assert sum(row["faces"] for row in stages if row["stage"] == "compute") == 5000
+    gather = next(row for row in stages if row["stage"] == "gather")
+    assert gather["faces"] == 2500
+    assert gather["bytes"] == (0 if share else 2500 * 49152)
+
+
+@needs_mpi
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_lost_gpu_ends_the_job(ranks, gpus, files):
+    """One sentence, status 3, long before the other GPUs could have done all the work; no file, no process, no memory."""
+    gpus(4, SIMULATED_US=4000, SIMULATED_CHUNK=64, FAIL_GPU="1:3")
+    noise, faces, _ = files(10000)  # 10 s of work for four
+    memory = set(os.listdir("/dev/shm"))
+    start = time.monotonic()
+    done = generate(ranks, NETWORK, noise, faces, "none")
+    assert time.monotonic() - start < 9
+    assert done.returncode == 3
+    assert done.stderr.count(b"GPU 1 (simulated) was lost in chunk 3") == 1
+    assert (b"rank 1 on " in done.stderr) == (ranks == 2)
+    assert not faces.exists() and not list(faces.parent.glob("faces*"))
+    time.sleep(0.5)
+    assert run("pgrep", "-f", f"^{SIMULATED} .*{noise}").returncode == 1
+    assert set(os.listdir("/dev/shm")) <= memory
+
+
+def test_a_gpu_that_is_not_there(gpus, files):
+    gpus(2)
+    noise, faces, _ = files(1)
+    done = generate(1, "--devices", "0,2", NETWORK, noise, faces, "none")
+    assert done.returncode == 2 and b"GPU 2" in done.stderr
+
+
+def test_a_fault_that_names_nothing(gpus, files):
+    gpus(2, FAIL_GPU="soon")
+    noise, faces, _ = files(1)
+    done = generate(1, "--devices", "all", NETWORK, noise, faces, "none")
+    assert done.returncode == 2 and b"FACEGEN_FAIL_GPU='soon'" in done.stderr
+
+
+# ---- bench/several_gpus.py
+
+BENCH = ROOT / "bench/several_gpus.py"
+
+
+@needs_mpi
+def test_dry_run_of_the_measurements(gpus, tmp_path):
+    gpus(2)
+    done = run(sys.executable, BENCH, "--simulated", SIMULATED, "--faces", 512, 1024, "--same", 100, "--runs", 1, "--scratch",
+               tmp_path, "--json", tmp_path / "figures.json", timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["simulated"] and not figures["failures"] and not figures["left_out"]
+    rows = {(e["faces"], e["gpus"], e["ranks"], *e["switches"]): e for e in figures["entries"]}
+    assert set(rows) == {(n, gpus, ranks) for n in (512, 1024) for gpus, ranks in ((1, 1), (2, 1), (2, 2))} | \
+        {(512, 2, 1, "FACEGEN_NUMA"), (512, 2, 2, "FACEGEN_NUMA"), (512, 2, 2, "FACEGEN_SHARE")}
+    one, two = rows[512, 1, 1], rows[512, 2, 2]
+    assert two["speed_up"] == pytest.approx(one["seconds"] / two["seconds"])
+    assert two["meets_goal"] == (two["speed_up"] >= 1.95)
+    assert rows[1024, 2, 2]["weak_efficiency"] == pytest.approx(one["seconds"] / rows[1024, 2, 2]["seconds"])
+    assert [(row["ranks"], row["status"]) for row in figures["lost_gpu"]] == [(1, 3), (2, 3)]
+    assert len(figures["same_bytes"]) == 5 and all(row["same"] for row in figures["same_bytes"])
+
+
+def test_dry_run_finds_other_bytes_and_a_wrong_end(gpus, tmp_path):
+    """A program whose faces depend on the number of GPUs, and which survives what it should not."""
+    program = tmp_path / "facegen"
+    program.write_text("#!/usr/bin/python3\nimport sys\nprint('no MPI' if '--version' in sys.argv else 'Elapsed time : 0.5 sec')\n"
+                       "if sys.argv[-2].endswith('.npy'): open(sys.argv[-2], 'w').write(sys.argv[5])\n")
+    program.chmod(0o755)
+    gpus(2)
+    done = run(sys.executable, BENCH, "--simulated", program, "--faces", 8, "--same", 8, "--runs", 1, "--scratch", tmp_path)
+    assert done.returncode == 1
+    assert b"DIFFERENT: 8 faces, 2 GPUs" in done.stdout and b"WRONG END: 1 ranks, status 0" in done.stdout
+    assert b"left out: several ranks" in done.stdout
+
+
+def test_measurements_are_skipped_without_a_gpu():
+    done = run(sys.executable, BENCH, env={**os.environ, "PATH": "/nowhere"})
+    assert done.returncode == 0 and done.stdout.startswith(b"SKIPPED: no GPU here")
