@@ -18,7 +18,7 @@ def layers(n: Numbers):
         memory_us = map_bytes(layer) * 2048 / (n("dram") * 1e9) * 1e6
         rows.append([layer, f"{multiply_adds(layer) / 1e6:.1f} M", f"{map_bytes(layer) / 1e3:,.0f} KB", f"{us:,.0f}",
                      f"{tflops:,.0f}", f"{100 * tflops * 1e12 / tensor_peak(n):.0f} %", f"{tensor_us:,.0f}",
-                     f"{memory_us:,.0f}", "tensor cores" if tensor_us > memory_us else "memory"])
+                     f"{memory_us:,.0f}", "tensor" if tensor_us > memory_us else "memory"])
     return table(["layer", "multiply-adds a face", "maps a face", "µs", "TFLOP/s fp16", "of peak", "least µs, tensor",
                   "least µs, memory", "bound by"], "lrrrrrrrl", rows)
 
@@ -29,9 +29,11 @@ def ladder(n: Numbers):
     for step in n.latest("hopper-ladder")["steps"]:
         rate = step["measured_faces_per_s"]
         gain = "" if not before else f"{rate / before:.1f} x" if rate > 2 * before else f"{100 * (rate / before - 1):+.1f} %"
-        again = f" (again: {step['repeated_faces_per_s']:,})" if "repeated_faces_per_s" in step else ""
-        note = f" *{step['note'][0].upper() + step['note'][1:]}.*" if step.get("note") else ""
-        rows.append([step["step"] + "." + note, step["expected"], f"{rate:,}{again}", gain,
+        notes = [step["note"]] if step.get("note") else []
+        if "repeated_faces_per_s" in step:
+            notes.append(f"repeated: {step['repeated_faces_per_s']:,}")
+        note = "".join(f" *{note[0].upper() + note[1:]}.*" for note in notes)
+        rows.append([step["step"] + "." + note, step["expected"], f"{rate:,}", gain,
                      "yes" if step["kept"] else "**no**"])
         if step["kept"]:
             before = rate
@@ -79,11 +81,4 @@ def scaling(n: Numbers):
                   "as built bounded by"], "rrrrrl", rows)
 
 
-def cores(n: Numbers):
-    rows = [[threads, f"{n(f'host.faces_per_s.{threads}'):,.0f}",
-             significant(n(f"host.faces_per_s.{threads}") / n("host.faces_per_s.2"), 2),
-             f"{100 * n(f'host.share.{threads}'):.0f} %"] for threads in (1, 2, 4, 8, 16)]
-    return table(["threads", "faces/s", "over two threads", "of the FMA peak"], "rrrr", rows)
-
-
-TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, splits, tiles, scaling, cores)}
+TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, splits, tiles, scaling)}

@@ -6,7 +6,7 @@ from sources import LAYER_NAMES, map_bytes, multiply_adds, tensor_peak
 
 def peers(n, to):
     """Speed against error: ours and PyTorch on one GPU."""
-    made, axes = figure(2.5)
+    made, axes = figure(2.1)
     rows = [("facegen_parallel, tensor cores", "hopper.65536.faces_per_s", "hopper.worst_error", "o", BLUE),
             ("facegen_parallel, fp32", "simt.faces_per_s", "simt.worst_error", "o", SKY),
             ("PyTorch compiled, fp32", "torch.fp32.faces_per_s", "torch.fp32.worst_error", "s", ORANGE),

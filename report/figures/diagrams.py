@@ -76,7 +76,7 @@ def tile(n, to):
         box(axes, 26, y, 13, 6.2, "128 faces\n16 KB", BLUE, size=7, round_corners=False)
         box(axes, 39, y, 22, 6.2, "256 columns of weights\n32 KB", ORANGE, size=7, round_corners=False)
         axes.text(61.7, y + 3.1, f"stage {i}", va="center", size=6.5, color="#444444")
-    axes.text(46.5, 12.7, "a stage: 32 channels, hi and lo: 48 KB; barriers full, empty", ha="center", va="center", size=7.5)
+    axes.text(46.5, 12.7, "a stage: 32 channels, hi and lo, 48 KB; two barriers", ha="center", va="center", size=7.5)
     box(axes, 26, 6.3, 35, 4.6, "results on their way out: 2 x 2 x 8 KB", GREEN, size=7, round_corners=False)
     # sides
     box(axes, 1, 31, 17, 11, "feeding thread\n40 registers\ntakes tiles,\nheaviest first", PINK, size=7.5)
