@@ -34,6 +34,7 @@ test  | shellcheck     | command -v shellcheck
 test  | slurm-client   | command -v salloc
 test  | slurmctld      | command -v slurmctld
 test  | slurmd         | command -v slurmd
+report | fonts-dejavu-extra | fc-list | grep Oblique
 report | pandoc             | command -v pandoc
 report | python3-matplotlib | has_modules matplotlib weasyprint
 report | weasyprint         | has_modules matplotlib weasyprint

@@ -47,7 +47,7 @@ def ladder(n, to):
 
 def roofline(n, to):
     """Layers under the roofs of tensor cores and device memory."""
-    made, axes = figure(2.6)
+    made, axes = figure(2.15)
     peak, memory = tensor_peak(n), n("dram") * 1e9
     x = [10, peak / memory, 1e4]
     axes.plot(x, [min(peak, memory * at) / 1e12 for at in x], color=BLACK, linewidth=1)
@@ -89,7 +89,7 @@ def accuracy(n, to):
 
 def cores(n, to):
     """Faces/s over threads, and the share of the peak."""
-    made, (left, right) = figure(2.1, ncols=2)
+    made, (left, right) = figure(1.8, ncols=2)
     threads = [1, 2, 4, 8, 16]
     rates = [n(f"host.faces_per_s.{t}") for t in threads]
     left.plot(threads, [rates[1] / 2 * t for t in threads], "--", color=GREY, linewidth=.9,
@@ -114,7 +114,7 @@ def cores(n, to):
 
 def whole_run(n, to):
     """Start to exit over N on two cores, beside a driver that reads and writes as the course's does."""
-    made, axes = figure(2.1)
+    made, axes = figure(1.8)
     rows = n.latest("cpu-whole-run")["entries"]
     faces = [row["faces"] for row in rows]
     axes.plot(faces, [row["peer"]["seconds"] for row in rows], "s--", color=BLACK, label="course-like driver")
@@ -131,7 +131,7 @@ def whole_run(n, to):
 
 def scaling(n, to):
     """The model over nodes."""
-    made, axes = figure(2.2)
+    made, axes = figure(1.7)
     nodes = [2 ** i for i in range(8)]
     runs = [model.predict(n, count) for count in nodes]
     axes.plot(nodes, [run.computed for run in runs], "--", color=GREY, label="all GPUs, if results could stay there")
