@@ -114,7 +114,8 @@ RANKS := $(if $(HAVE_MPI),$(addprefix $(BUILD)/runtime/,ranks.o launch.o ranks_m
 
 # ---- Programs -----------------------------------------------------------------------------------------------------------
 
-.PHONY: all seq parallel custom run answers test test-gpu bench bench-gpu bench-gpus install uninstall deb clean help found format
+.PHONY: all seq parallel custom run answers test test-gpu bench bench-gpu bench-gpus report submission install uninstall deb clean \
+        help found format
 
 all: found seq parallel compare_result
 
@@ -241,6 +242,19 @@ bench-gpus:
 build/copy_rates: $(BUILD)/gpu/copy_rates FORCE
 	@cmp -s $< $@ || cp -f $< $@
 
+# ---- Report and hand-in ---------------------------------------------------------------------------------------------------
+
+# The numbers of report/measurements -> report/report.pdf and README's "How fast".
+report:
+	scripts/install_deps.sh report
+	@for p in python3 /usr/bin/python3; do \
+	  if $$p -c 'import matplotlib, weasyprint' 2> /dev/null; then set -x; exec $$p report/build.py; fi; \
+	done; echo "make report: no Python here has matplotlib and weasyprint: scripts/install_deps.sh report" >&2; exit 1
+
+# ID=shpc123 -> shpc123_project.zip
+submission:
+	scripts/submission.sh $(ID)
+
 # ---- Installing -----------------------------------------------------------------------------------------------------------
 
 PROGRAMS := facegen_seq facegen_parallel compare_result
@@ -289,6 +303,8 @@ help:
 	@echo 'make bench          how fast, here: text, layers, whole runs beside a driver like the course'"'"'s'
 	@echo 'make bench-gpu      how fast on a GPU, layer by layer and beside PyTorch'
 	@echo 'make bench-gpus     how much faster on several GPUs of one machine: scaling, copies, equal bytes, a lost GPU'
+	@echo 'make report         report/report.pdf and how-fast figures of README.md, from report/measurements'
+	@echo 'make submission ID=shpc123   shpc123_project.zip: report.pdf and the source directory'
 	@echo 'make install | uninstall   PREFIX=/usr/local DESTDIR='
 	@echo 'make deb            a Debian package of what install installs'
 	@echo 'Switches: CUDA=0 MPI=0 OPENMP=0 leave a part out; CUARCH=90a (or 80,90a) GPU architectures;'

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what facegen needs and this machine lacks. This is the one place that says what that is.
 #
-#   scripts/install_deps.sh [--list] [GROUP...]        groups: build (default), test
+#   scripts/install_deps.sh [--list] [GROUP...]        groups: build (default), test, report
 #
 # Says what it is going to install, and nothing where nothing is missing. --list only prints the packages of the groups.
 # Where it may not install (no root, no apt) it says what is missing and exits 0: whatever is there is still built.
@@ -34,6 +34,10 @@ test  | shellcheck     | command -v shellcheck
 test  | slurm-client   | command -v salloc
 test  | slurmctld      | command -v slurmctld
 test  | slurmd         | command -v slurmd
+report | fonts-dejavu-extra | fc-list | grep Oblique
+report | pandoc             | command -v pandoc
+report | python3-matplotlib | has_modules matplotlib weasyprint
+report | weasyprint         | has_modules matplotlib weasyprint
 END
 }
 
@@ -56,8 +60,8 @@ for word in "$@"; do
   case $word in
     -h | --help) usage; exit 0 ;;
     --list) list_only=yes ;;
-    build | test) groups+=("$word") ;;
-    *) echo "install_deps.sh: '$word' is no group: there are build and test" >&2; exit 2 ;;
+    build | test | report) groups+=("$word") ;;
+    *) echo "install_deps.sh: '$word' is no group: there are build, test and report" >&2; exit 2 ;;
   esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build)

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;; esac
 
-scripts/install_deps.sh build test || echo "Going on with what is here."
+scripts/install_deps.sh build test report || echo "Going on with what is here."
 for tool in make g++; do
   command -v "$tool" > /dev/null || { echo "test.sh: no $tool here, and nothing can be built without it" >&2; exit 1; }
 done

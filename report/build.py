@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""report.md + report/measurements -> report.pdf, and README's "How fast" from how_fast.md.
+
+    report/build.py              everything; needs pandoc, weasyprint, matplotlib (scripts/install_deps.sh report)
+    report/build.py --text       the report's text with its numbers in place, to standard output; needs nothing
+    report/build.py --readme     README.md's section alone; needs nothing
+
+In the text: {{name|format}} is a number (sources.py), {{table:name}} a table (tables.py), and what stands between the
+lines `::: if KIND` and `::: end` is there only if a measurement of that kind is.
+"""
+import argparse
+import hashlib
+import os
+import pathlib
+import re
+import subprocess
+
+import model
+import sources
+import tables
+
+REPORT = pathlib.Path(__file__).resolve().parent
+README = REPORT.parent / "README.md"
+BUILD = REPORT.parent / "build/report"
+
+# Numbers of the model, beside those of the measurements.
+sources.DERIVED.update({
+    "model.link": lambda n: model.LINK / 1e9,
+    "model.memory": lambda n: model.ROOT_MEMORY / 1e9,
+    "model.link.faces_per_s": lambda n: model.LINK / sources.FACE_BYTES,
+    "model.wide_enough": lambda n: model.LINK / sources.FACE_BYTES / model.GPUS,
+    "model.gpu": model.gpu_rate,
+    "model.start_up": model.start_up,
+    **{f"model.{nodes}.{what}": lambda n, nodes=nodes, what=what: getattr(model.predict(n, nodes), what)
+       for nodes in (1, 2, 16, 128) for what in ("computed", "as_built", "balanced")},
+})
+
+
+def text(numbers):
+    """report.md, resolved."""
+    source = (REPORT / "report.md").read_text(encoding="utf-8")
+    source = re.sub(r"^::: if (\S+)\n(.*?)^::: end\n",
+                    lambda m: m[2] if sources.files(m[1], numbers.folder) else "", source, flags=re.M | re.S)
+    source = re.sub(r"\{\{table:(\w+)\}\}", lambda m: tables.TABLES[m[1]](numbers), source)
+    return sources.resolve(source, numbers)
+
+
+def how_fast(numbers):
+    """README's section, heading included."""
+    return sources.resolve((REPORT / "how_fast.md").read_text(encoding="utf-8"), numbers)
+
+
+SECTION = re.compile(r"^## How fast\n.*?(?=^## )", re.M | re.S)
+
+
+def readme(numbers):
+    """README.md with that section in place."""
+    return SECTION.sub(lambda m: how_fast(numbers) + "\n", README.read_text(encoding="utf-8"))
+
+
+def fingerprint(markdown):
+    """What report.pdf says in its keywords of the text that it was made of."""
+    return "text " + hashlib.sha256(markdown.encode()).hexdigest()
+
+
+def pdf(numbers, to):
+    """Figures, HTML, PDF."""
+    import weasyprint
+
+    from figures import charts, diagrams
+
+    BUILD.mkdir(parents=True, exist_ok=True)
+    for draw in (*diagrams.FIGURES, *charts.FIGURES):
+        draw(numbers, BUILD / f"{draw.__name__}.svg")
+    markdown = text(numbers)
+    (BUILD / "report.md").write_text(markdown, encoding="utf-8")
+    subprocess.run(["pandoc", "--from=markdown+pipe_tables-implicit_figures-smart", "--to=html5", "--standalone",
+                    "--section-divs", "--columns=1000", f"--metadata=keywords:{fingerprint(markdown)}", f"--css={REPORT / 'style.css'}",
+                    f"--template={REPORT / 'template.html'}", "--output=report.html", "report.md"],
+                   cwd=BUILD, check=True)
+    weasyprint.HTML(BUILD / "report.html").write_pdf(to)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", action="store_true")
+    parser.add_argument("--readme", action="store_true")
+    arguments = parser.parse_args()
+    numbers = sources.Numbers()
+    if arguments.text:
+        print(text(numbers), end="")
+        return
+    if readme(numbers) != README.read_text(encoding="utf-8"):
+        README.write_text(readme(numbers), encoding="utf-8")
+    if not arguments.readme:
+        os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+        pdf(numbers, REPORT / "report.pdf")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""A model of runs that could not be measured: several GPUs and nodes. All of its assumptions stand at the top.
+
+All results must end in rank 0's memory, so three things bound a run: the GPUs, rank 0's memory, and the network link
+into rank 0, which everything that another node computes has to pass.
+"""
+from dataclasses import dataclass
+
+from sources import FACE_BYTES
+
+# ---- Assumed, not measured
+LINK = 25e9          # bytes/s into rank 0: one InfiniBand port of 200 Gbit/s
+ROOT_MEMORY = 200e9  # bytes/s that devices and the link together write into rank 0's memory; its data sheet says 600e9
+GPUS = 4             # a node, each with a PCIe link of its own
+
+
+@dataclass
+class Prediction:
+    nodes: int
+    computed: float   # faces/s that all GPUs together can compute
+    as_built: float   # faces/s with shares by the ranks' speed
+    balanced: float   # faces/s if other ranks' shares were what the link can bring in
+    limit: str        # what bounds as_built
+
+
+def gpu_rate(n):
+    """faces/s of one GPU in a long run, host to host: between the two long runs that were measured."""
+    return (65536 - 8192) / (n("hopper.65536.seconds") - n("hopper.8192.seconds"))
+
+
+def start_up(n):
+    """Seconds of a run that do not grow with it: the weights in, the first chunk's way through, the last one's."""
+    return n("hopper.1000.seconds") - 1000 / gpu_rate(n)
+
+
+def predict(n, nodes, gpus=GPUS, link=LINK):
+    """nodes of some GPUs, each GPU as fast as the measured one."""
+    node = gpus * min(gpu_rate(n), n("pcie.out") * 1e9 / FACE_BYTES)
+    memory, arriving = ROOT_MEMORY / FACE_BYTES, link / FACE_BYTES
+    limits = {f"{nodes * gpus} GPUs": nodes * node, "rank 0's memory": memory}
+    if nodes > 1:
+        limits["the link into rank 0"] = arriving * nodes / (nodes - 1)  # all shares but rank 0's pass it
+    limit = min(limits, key=limits.get)
+    balanced = min(node + min((nodes - 1) * node, arriving), memory)
+    return Prediction(nodes, nodes * node, limits[limit], balanced, limit)

@@ -1,0 +1,289 @@
+"""Every number of the report and of README's "How fast": where it comes from, and how it is written.
+
+    {{hopper.65536.faces_per_s|thousands}}      in a text: a name of SOURCES or DERIVED, and a format of FORMATS
+
+A measurement lies in report/measurements/[DATE-]KIND.json. For each number the latest date that has it counts, so that a
+new file replaces an old one by being there. A path goes through the JSON: keys, and of a list the items that [key=value]
+picks, the last one where several fit.
+"""
+import json
+import math
+import pathlib
+import re
+
+REPORT = pathlib.Path(__file__).resolve().parent
+PEERS, RUNS, LAYERS, DEVICE = "h100-peers", "h100-hopper-runs", "h100-hopper-layers", "h100-device-hopper"
+CHUNK = 2048  # faces of a chunk on an H100: kChunkFaces of kernels/hopper_generator.cu
+
+# name: (kind of file, path). {} stands for each of the words that follow.
+SOURCES = {
+    "hopper.{}.seconds": (PEERS, "entries[kernels=hopper][faces={}]/seconds", "1000 8192 65536"),
+    "hopper.{}.faces_per_s": (PEERS, "entries[kernels=hopper][faces={}]/faces_per_s", "1000 8192 65536"),
+    "hopper.worst_error": (PEERS, "entries[kernels=hopper][faces=65536]/worst_error"),
+    "simt.seconds": (PEERS, "entries[kernels=simt][faces=65536]/seconds"),
+    "simt.faces_per_s": (PEERS, "entries[kernels=simt][faces=65536]/faces_per_s"),
+    "simt.worst_error": (PEERS, "entries[kernels=simt][faces=65536]/worst_error"),
+    "torch.{}.seconds": (PEERS, "entries[program=PyTorch {} compiled]/seconds", "fp32 tf32 fp16"),
+    "torch.{}.faces_per_s": (PEERS, "entries[program=PyTorch {} compiled]/faces_per_s", "fp32 tf32 fp16"),
+    "torch.{}.worst_error": (PEERS, "entries[program=PyTorch {} compiled]/worst_error", "fp32 tf32 fp16"),
+    "torch.faces": (PEERS, "entries[program=PyTorch fp32 compiled]/faces"),
+    "torch.version": (PEERS, "torch"),
+    "gpu": (PEERS, "gpu/name"),
+    "gpu.power": (PEERS, "gpu/power.limit"),
+    "peers.date": (PEERS, "date"),
+
+    "layers.{}.us": (LAYERS, "steps[-1]/chunks[faces=2048]/layers[layer={}]/us", "proj tconv1 tconv2 tconv3 tconv4"),
+    "layers.{}.tflops": (LAYERS, "steps[-1]/chunks[faces=2048]/layers[layer={}]/tflops_fp16",
+                         "proj tconv1 tconv2 tconv3 tconv4"),
+    "on_device.faces_per_s": (LAYERS, "steps[-1]/chunks[faces=2048]/faces_per_s"),
+    "load.us": (LAYERS, "steps[-1]/load_us"),
+    "e4m3.on_device": (LAYERS, "steps[step=fp16 + two e4m3 products]/chunks[faces=2048]/faces_per_s"),
+    "overlap.before": (RUNS, "entries[kernels=hopper, launches one after another][faces=65536]/seconds"),
+    "overlap.after": (RUNS, "entries[kernels=hopper][faces=65536]/seconds"),
+    "chunk.{}.seconds": (RUNS, "by_chunk[chunk={}][faces=65536]/seconds/median", "512 1024 2048 4096"),
+    "multiprocessors": (DEVICE, "multiprocessors"),
+    "clock_mhz": (DEVICE, "clock_mhz"),
+    "fma_peak.tflops": ("h100-device-simt", "limits/fp32_tflops"),
+    "simt.share": ("h100-device-simt", "runs[program=device, host to host][faces=65536]/share_of_fp32_peak"),
+    "simt.issue_slots": ("h100-simt", "tconv2_by_ncu/issue_slots_used"),
+    "pcie.out": (DEVICE, "limits/to_host_gb_s"),
+    "pcie.in": (DEVICE, "limits/to_gpu_gb_s"),
+    "dram": (DEVICE, "limits/on_gpu_gb_s"),
+    "profile.{}": ("h100-hopper-profile", "kernels[layer={}]", "tconv2 tconv3 tconv4"),
+
+    "accuracy.worst": ("h100-hopper-accuracy", "faces_65536/worst"),
+    "accuracy.rms": ("h100-hopper-accuracy", "faces_65536/rms"),
+    "accuracy.uncorrected": ("h100-hopper-accuracy", "rows[kLoss=0.0]/faces_worst"),
+    "accuracy.corrected": ("h100-hopper-accuracy", "rows[residual_bits=7]/faces_worst"),
+    "accuracy.tconv1_uncorrected": ("h100-hopper-accuracy", "rows[kLoss=0.0]/tconv1_rms_relative"),
+    "accuracy.tconv1_corrected": ("h100-hopper-accuracy", "rows[residual_bits=7]/tconv1_rms_relative"),
+    "accuracy.e4m3": ("h100-hopper-accuracy", "fp16_and_two_e4m3/worst_against_fp32"),
+    "accuracy.5bits": ("h100-hopper-accuracy", "residual_bits[bits=5, cut]/faces_worst"),
+    "bits.all": ("h100-hopper-accuracy", "residual_bits[bits=11 (all)]/steady_faces_per_s_4096/median"),
+    "bits.7": ("h100-hopper-accuracy", "residual_bits[bits=7, rounded]/steady_faces_per_s_4096/median"),
+    "split.{}.worst": ("operand-splits", "splits[split={}]/worst_error",
+                       "fp32|fp16|tf32|bf16|fp16 x2|bf16 x3|fp16 x3|fp16 x3, 7 bits|tf32 x3|fp16 + 2 e4m3"),
+    "split.faces": ("operand-splits", "faces"),
+    "study.{}": ("h100-design-study", "library_tflops/{}", "fp32 tf32 fp16 bf16"),
+    "study.sequential": ("h100-design-study", "course_sequential_seconds_a_face"),
+    "study.student": ("h100-design-study", "public_student_solution_seconds_for_1000_faces"),
+    "goal.faces_per_s": ("h100-design-study", "goals/faces_per_s"),
+    "goal.seconds_1000": ("h100-design-study", "goals/seconds_for_1000_faces"),
+    "goal.fma_share": ("h100-design-study", "goals/share_of_fma_peak"),
+
+    "cpu.ours": ("cpu-peers", "results/facegen_parallel/faces_per_s_best"),
+    "cpu.torch": ("cpu-peers", "results/torch channels_last/faces_per_s_best"),
+    "cpu.onnxruntime": ("cpu-peers", "results/onnxruntime/faces_per_s_best"),
+    "cpu.ratio": ("cpu-peers", "ours_over_best_peer/faces_per_s_best"),
+    "cpu.torch.error": ("cpu-peers", "results/torch channels_last/worst_error"),
+    "cpu.worst_error": ("cpu-peers", "results/facegen_parallel/worst_error"),
+    "cpu.share.1": ("cpu-layers", "runs[isa=avx512][threads=1][faces=1024]/share_of_peak_best"),
+    "cpu.share.2": ("cpu-layers", "runs[isa=avx512][threads=2][faces=1024]/share_of_peak_best"),
+    "cpu.one_chain": ("cpu-ladder", "accuracy_256_faces_worst_error_against_float64/one chain a pixel"),
+    "cpu.runs_of_128": ("cpu-ladder", "accuracy_256_faces_worst_error_against_float64/runs of 128"),
+    "host.faces_per_s.{}": ("h100-host-cpu", "runs[isa=avx512][threads={}][faces=1024]/faces_per_s_best", "1 2 4 8 16"),
+    "host.share.{}": ("h100-host-cpu", "runs[isa=avx512][threads={}][faces=1024]/share_of_peak_best", "1 2 4 8 16"),
+
+    "text.file.fprintf": ("h100-host-text", "[what=text out, fprintf][target=file]"),
+    "text.file.1": ("h100-host-text", "[what=text out, ours][target=file][threads=1]"),
+    "text.file.16": ("h100-host-text", "[what=text out, ours][target=file][threads=16]"),
+    "whole.seconds": ("cpu-whole-run", "entries[faces=16384]/seconds"),
+    "whole.peer": ("cpu-whole-run", "entries[faces=16384]/peer/seconds"),
+    "whole.mib": ("cpu-whole-run", "memory[faces=50000]/peak_mib"),
+    "whole.peer_mib": ("cpu-whole-run", "entries[faces=16384]/peer/peak_mib"),
+}
+
+
+class NoNumber(LookupError):
+    """A number that no measurement has."""
+
+
+# ---- Files and paths
+
+def files(kind, folder):
+    """The files of a kind, latest date first."""
+    pattern = re.compile(r"(\d{4}-\d\d-\d\d-)?" + re.escape(kind) + r"\.json")
+    return sorted((path for path in folder.iterdir() if pattern.fullmatch(path.name)), reverse=True)
+
+
+def load(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def pick(items, conditions):
+    """The last of a list's items that fits all of [key=value]; [-1]: the last."""
+    for condition in re.findall(r"\[([^\]]*)\]", conditions):
+        if "=" in condition:
+            key, value = condition.split("=", 1)
+            items = [item for item in items if str(item.get(key)) == value]
+    return items[-1]
+
+
+def follow(data, path):
+    """What lies at a path; raises LookupError where it leads nowhere."""
+    for step in re.findall(r"(?:\[[^\]]*\]|[^/\[])+", path):
+        key, conditions = re.fullmatch(r"([^\[]*)((?:\[.*\])?)", step).groups()
+        if key == "median":
+            data = sorted(data)[len(data) // 2]
+            continue
+        if key:
+            data = data[key]
+        if conditions:
+            data = pick(data, conditions)
+    return data
+
+
+def expand(sources):
+    """SOURCES with the words in place of {}."""
+    table = {}
+    for name, (kind, path, *words) in sources.items():
+        for word in (words[0].split("|") if "|" in words[0] else words[0].split()) if words else [""]:
+            table[name.replace("{}", word)] = (kind, path.replace("{}", word))
+    return table
+
+
+class Numbers:
+    """numbers("name") -> its value, from the measurements in a folder."""
+
+    def __init__(self, folder=REPORT / "measurements"):
+        self.folder = folder
+        self.table = expand(SOURCES)
+
+    def latest(self, kind):
+        """The newest file of a kind, read; None where there is none."""
+        found = files(kind, self.folder)
+        return load(found[0]) if found else None
+
+    def source(self, name):
+        """(file, value) of a name of SOURCES."""
+        kind, path = self.table[name]
+        for file in files(kind, self.folder):
+            try:
+                return file, follow(load(file), path)
+            except LookupError:
+                continue
+        raise NoNumber(f"'{name}': no {kind}.json in {self.folder} has {path}")
+
+    def __call__(self, name):
+        if name in DERIVED:
+            return DERIVED[name](self)
+        if name not in self.table:
+            raise NoNumber(f"'{name}' is no name of report/sources.py")
+        return self.source(name)[1]
+
+
+def faces_a_second(row):
+    """Of a row of a text measurement."""
+    return row["faces"] / row["median_s"]
+
+
+# ---- Numbers made of numbers
+
+# The network (network.h): input side H, channels C and K. proj has 100 inputs and 16 positions.
+TCONVS = {"tconv1": (4, 512, 256), "tconv2": (8, 256, 128), "tconv3": (16, 128, 64), "tconv4": (32, 64, 3)}
+FACE_BYTES = 64 * 64 * 3 * 4
+
+
+def multiply_adds(layer):
+    """Those that a face needs, without taps off the border."""
+    if layer == "proj":
+        return 100 * 8192
+    h, c, k = TCONVS[layer]
+    return (5 * h - 3) ** 2 * c * k
+
+
+def map_bytes(layer):
+    """What a face's maps cost in device memory: input read and output written once, 4 bytes a value."""
+    if layer == "proj":
+        return 4 * (128 + 8192)  # the noise is padded to 128
+    h, c, k = TCONVS[layer]
+    return 4 * h * h * (c + 4 * k)
+
+
+LAYER_NAMES = ["proj", *TCONVS]
+FLOPS = 2 * sum(multiply_adds(layer) for layer in LAYER_NAMES)  # of a face
+
+
+def tensor_peak(n):
+    """Dense fp16 operations a second by the data sheet's rate, at the clock of the measurement: 4,096 a cycle each."""
+    return 4096 * n("multiprocessors") * n("clock_mhz") * 1e6
+
+
+DERIVED = {
+    "gflop": lambda n: FLOPS / 1e9,
+    "face_bytes": lambda n: FACE_BYTES,
+    "speedup.fp32": lambda n: n("hopper.65536.faces_per_s") / n("torch.fp32.faces_per_s"),
+    "speedup.fp16": lambda n: n("hopper.65536.faces_per_s") / n("torch.fp16.faces_per_s"),
+    "goal.reached": lambda n: n("hopper.65536.faces_per_s") / n("goal.faces_per_s"),
+    "on_device.tflops_fp16": lambda n: 3 * n("on_device.faces_per_s") * FLOPS / 1e12,
+    "on_device.share": lambda n: n("on_device.tflops_fp16") / n("study.fp16"),
+    "tensor_peak": lambda n: tensor_peak(n) / 1e12,
+    "pcie.faces_per_s": lambda n: n("pcie.out") * 1e9 / FACE_BYTES,
+    "bits.gain": lambda n: n("bits.7") / n("bits.all") - 1,
+    "e4m3.gain": lambda n: n("e4m3.on_device") / first_version(n) - 1,
+    "text.file.ratio.1": lambda n: faces_a_second(n("text.file.1")) / faces_a_second(n("text.file.fprintf")),
+    "text.file.ratio.16": lambda n: faces_a_second(n("text.file.16")) / faces_a_second(n("text.file.fprintf")),
+    "text.fprintf.rate": lambda n: faces_a_second(n("text.file.fprintf")),
+    "text.fprintf.minutes": lambda n: n("hopper.65536.faces_per_s") / n("text.fprintf.rate") / 60,
+    "text.file.rate.16": lambda n: faces_a_second(n("text.file.16")),
+    "whole.ratio": lambda n: n("whole.peer") / n("whole.seconds"),
+    "host.speedup_2": lambda n: n("host.faces_per_s.16") / n("host.faces_per_s.2"),
+    "cpu.exactness": lambda n: n("cpu.one_chain") / n("cpu.runs_of_128"),
+    "gpu_over_cpu": lambda n: n("hopper.65536.faces_per_s") / n("host.faces_per_s.16"),
+    "macs.m": lambda n: f"{FLOPS / 2e6:.1f}",
+    "chunk": lambda n: CHUNK,
+    "limit.fp32": lambda n: n("fma_peak.tflops") * 1e12 / FLOPS,
+    "limit.three": lambda n: n("study.fp16") * 1e12 / (3 * FLOPS),
+    "border.waste": lambda n: (100 * 8192 + sum((5 * h) ** 2 * c * k for h, c, k in TCONVS.values())) / (FLOPS / 2),
+    "host.first_doubling": lambda n: n("host.faces_per_s.2") / n("host.faces_per_s.1"),
+    "power.limit": lambda n: f"{float(n('gpu.power').split()[0]):.0f} W",
+    "profile.clock_mhz": lambda n: n("profile.tconv2")["cycles"] / n("profile.tconv2")["us"],
+    "profile.tensor.tconv2": lambda n: n("profile.tconv2")["tensor_active_pct"],
+    "profile.tensor.tconv3": lambda n: n("profile.tconv3")["tensor_active_pct"],
+    "profile.tensor.tconv4": lambda n: n("profile.tconv4")["tensor_active_pct"],
+    "profile.tconv4.gb_s": lambda n: (n("profile.tconv4")["dram_read_MB"] + n("profile.tconv4")["dram_write_MB"]) * 1e3 / n("profile.tconv4")["us"],
+    "torch.release": lambda n: ".".join(n("torch.version").split(".")[:2]),
+}
+
+
+def first_version(n):
+    """faces/s of the first Hopper kernels, on the device."""
+    steps = n.latest("hopper-ladder")["steps"]
+    return next(step for step in steps if step["products"] == 3)["measured_faces_per_s"]
+
+
+# ---- How a number is written
+
+def significant(value, digits):
+    """0.0790, 51.2, 766,000: so many digits, in plain decimals."""
+    if value == 0:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    return f"{round(value, places):,.{max(places, 0)}f}"
+
+
+def exponent(value):
+    mantissa, power = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(power)}"
+
+
+FORMATS = {
+    "": str,
+    "thousands": lambda x: f"{x:,.0f}",
+    "k": lambda x: f"{x / 1e3:,.0f} k",
+    "million": lambda x: f"{x / 1e6:.1f} M",
+    "1": lambda x: significant(x, 1),
+    "2": lambda x: significant(x, 2),
+    "3": lambda x: significant(x, 3),
+    "percent": lambda x: f"{100 * x:.0f} %",
+    "tenths": lambda x: f"{100 * x:.1f} %",
+    "ms": lambda x: f"{significant(1e3 * x, 3)} ms",
+    "error": exponent,
+}
+
+PLACEHOLDER = re.compile(r"\{\{([^{}|]+?)(?:\|(\w+))?\}\}")
+
+
+def resolve(text, numbers):
+    """The text with every {{name|format}} replaced."""
+    return PLACEHOLDER.sub(lambda m: FORMATS[m[2] or ""](numbers(m[1])), text)

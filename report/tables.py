@@ -1,0 +1,84 @@
+"""The report's larger tables, as Markdown: {{table:NAME}} in report.md."""
+import model
+from sources import LAYER_NAMES, Numbers, exponent, map_bytes, multiply_adds, significant, tensor_peak
+
+
+def table(head, align, rows):
+    """Markdown; align: one of l and r a column."""
+    rule = ["---:" if a == "r" else ":---" for a in align]
+    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in (head, rule, *rows))
+
+
+def layers(n: Numbers):
+    """Time and rate of every layer beside its limits."""
+    rows = []
+    for layer in LAYER_NAMES:
+        us, tflops = n(f"layers.{layer}.us"), n(f"layers.{layer}.tflops")
+        tensor_us = 3 * 2 * multiply_adds(layer) * 2048 / tensor_peak(n) * 1e6
+        memory_us = map_bytes(layer) * 2048 / (n("dram") * 1e9) * 1e6
+        rows.append([layer, f"{multiply_adds(layer) / 1e6:.1f} M", f"{map_bytes(layer) / 1e3:,.0f} KB", f"{us:,.0f}",
+                     f"{tflops:,.0f}", f"{100 * tflops * 1e12 / tensor_peak(n):.0f} %", f"{tensor_us:,.0f}",
+                     f"{memory_us:,.0f}", "tensor" if tensor_us > memory_us else "memory"])
+    return table(["layer", "multiply-adds a face", "maps a face", "µs", "TFLOP/s fp16", "of peak", "least µs, tensor",
+                  "least µs, memory", "bound by"], "lrrrrrrrl", rows)
+
+
+def ladder(n: Numbers):
+    """Every step with what was expected and what came of it. Gain: over the last step that was kept."""
+    rows, before = [], None
+    for step in n.latest("hopper-ladder")["steps"]:
+        rate = step["measured_faces_per_s"]
+        gain = "" if not before else f"{rate / before:.1f} x" if rate > 2 * before else f"{100 * (rate / before - 1):+.1f} %"
+        notes = [step["note"]] if step.get("note") else []
+        if "repeated_faces_per_s" in step:
+            notes.append(f"repeated: {step['repeated_faces_per_s']:,}")
+        note = "".join(f" *{note[0].upper() + note[1:]}.*" for note in notes)
+        rows.append([step["step"] + "." + note, step["expected"], f"{rate:,}", gain,
+                     "yes" if step["kept"] else "**no**"])
+        if step["kept"]:
+            before = rate
+    return table(["step", "expected", "faces/s", "gain", "kept"], "llrrl", rows)
+
+
+def cpu_ladder(n: Numbers):
+    rows = []
+    for step in n.latest("cpu-ladder")["steps"]:
+        rates = sorted(step["gflop_per_s"])
+        rows.append([step["step"], step["isa"], step["tiles"], step.get("expected", ""),
+                     significant(rates[len(rates) // 2], 3)])
+    return table(["step", "vectors", "tiles", "expected", "GFLOP/s, one thread"], "llrlr", rows)
+
+
+def splits(n: Numbers):
+    rows = []
+    for split in n.latest("operand-splits")["splits"]:
+        passes = split["share_off_by_1e-3"] == 0
+        rows.append([split["split"], split["products"], split["cost"] or "", exponent(split["worst_error"]),
+                     exponent(split["rms_error"]), "yes" if passes else "**no**"])
+    return table(["operands", "products", "cost", "worst error", "rms error", "passes"], "lrrrrl", rows)
+
+
+def tiles(n: Numbers):
+    """The best and worst tile of the fp32 kernels, of each layer, with partial sums."""
+    rows = []
+    found = n.latest("h100-simt-tiles")["tiles"]
+    for layer in ("tconv1", "tconv2", "tconv3"):
+        own = sorted((t for t in found if t["layer"] == layer and t["sums"].startswith("partial")),
+                     key=lambda t: -t["tflops"])
+        for t in (own[0], own[-1]):
+            rows.append([layer, f"{t['faces']} x {t['channels']}", t["depth"], t["stages"], t["blocks_per_sm"],
+                         t["tflops"]])
+    return table(["layer", "tile", "depth", "stages", "blocks/SM", "TFLOP/s"], "lrrrrr", rows)
+
+
+def scaling(n: Numbers):
+    rows = []
+    for nodes in (1, 2, 16, 128):
+        p = model.predict(n, nodes)
+        rows.append([nodes, nodes * model.GPUS, *(f"{significant(rate / 1e6, 3)} M" for rate in (p.computed, p.as_built, p.balanced)),
+                     p.limit])
+    return table(["nodes", "GPUs", "GPUs could, faces/s", "as built, faces/s", "link kept full, faces/s",
+                  "as built bounded by"], "rrrrrl", rows)
+
+
+TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, splits, tiles, scaling)}
