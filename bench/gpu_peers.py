@@ -164,7 +164,7 @@ def gpu_facts():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=int, nargs="+", default=[1000, 8192, 65536], metavar="N")
-    parser.add_argument("--kernels", nargs="+", default=["", "simt"], help="kinds of kernels; '' for the best")
+    parser.add_argument("--kernels", nargs="+", default=["", "mma", "simt"], help="kinds of kernels; '' for the best")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of ours for each N")
     parser.add_argument("--peer-faces", type=int, default=32768, help="faces for PyTorch; 0 leaves it out")
     parser.add_argument("--no-compile", action="store_true", help="leave out the compiled modes")
