@@ -9,7 +9,7 @@ namespace {
 constexpr char kName[] = "amx";
 constexpr int kLanes = 16;
 constexpr int kRows = 14, kVecs = 2;  // as for AVX-512
-constexpr int kFacesPerS = 900;       // of one core at 3 GHz
+constexpr int kFacesPerS = 700;       // of one core at 3 GHz
 }  // namespace
 
 #include "cpu/kernels_amx.h"

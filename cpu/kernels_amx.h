@@ -12,7 +12,7 @@
 #include "cpu/micro_tile.h"
 
 namespace {
-constexpr int kTileFaces = 16;
+constexpr int kTileFaces = 8;
 }  // namespace
 
 #include "cpu/tconv4.h"
