@@ -31,7 +31,7 @@ class Generator {
 
   // Folds, reorders and splits one layer's weights on the device; called for layer 0, 1, ... 4 as they arrive from the
   // host, on a stream of its own. network: net::kNetworkFloats floats in device memory, of which those of layers 0 to
-  // `layer` are there when the stream gets to this point; they may be overwritten once it has passed the last layer.
+  // `layer` are there when the stream gets to this point, and may be overwritten once it has passed it.
   virtual void load_layer(int layer, const float* network, cudaStream_t stream) = 0;
 
   // Launches every layer on the stream; allocates nothing, never synchronises.

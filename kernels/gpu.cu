@@ -96,7 +96,7 @@ void require_code(const cudaDeviceProp& device) {
 constexpr int kSlots = 4;  // chunks: one copied out, one that waits for that, two computed
 constexpr int kLanes = 2;
 constexpr std::size_t kAlign = 1024;  // of every array in device memory, bytes
-constexpr int kWarmUpFaces = 256;
+constexpr int kWarmUpFaces = 128;
 constexpr int kSmallestChunk = 32;                     // faces; a GPU without the memory even for this is refused
 constexpr std::size_t kPiece = std::size_t(1) << 19;   // floats of the network copied at a time: 2 MiB
 constexpr std::size_t kSpare = std::size_t(64) << 20;  // device memory left to CUDA itself, bytes
@@ -175,8 +175,24 @@ class Gpu : public Device {
 
   void load_network(const float* network) override {
     upload_.synchronize();  // the copy before may still read the staged network
-    upload_layer(0, network);
-    rest_of_network_ = network;
+    const bool pinned = is_pinned(network);
+
+    for (int layer = 0; layer < net::kLayers; ++layer) {
+      const bool last = layer + 1 == net::kLayers;
+      const std::size_t end = last ? net::kNetworkFloats : net::kTable.layer[layer + 1].weight;
+      for (std::size_t i = net::kTable.layer[layer].weight; i < end; i += kPiece) {
+        const std::size_t bytes = std::min(kPiece, end - i) * sizeof(float);
+        // Why staged: a copy from pageable memory holds the host until it is done. Here piece i is on its way to the
+        // GPU while piece i + 1 is copied to pinned memory.
+        if (!pinned) std::memcpy(staged_network_.floats() + i, network + i, bytes);
+        const float* source = (pinned ? network : staged_network_.floats()) + i;
+        CUDA_CHECK(cudaMemcpyAsync(network_on_gpu() + i, source, bytes, cudaMemcpyHostToDevice, upload_));
+      }
+      arrived_[layer].record(upload_);
+      pack_.wait(arrived_[layer]);
+      generator_->load_layer(layer, network_on_gpu(), pack_);
+      loaded_[layer].record(pack_);
+    }
     loading_ = true;
   }
 
@@ -185,13 +201,12 @@ class Gpu : public Device {
     slot.n = n;
     slot.host_faces = faces;
     slot.copy_under_way = is_pinned(faces);
-    if (n == 0) return upload_rest();
+    if (n == 0) return;
 
     const std::size_t noise_bytes = std::size_t(n) * net::kNoise * sizeof(float);
     if (!is_pinned(noise)) noise = static_cast<const float*>(std::memcpy(slot.staged_noise, noise, noise_bytes));
     CUDA_CHECK(cudaMemcpyAsync(slot.noise, noise, noise_bytes, cudaMemcpyHostToDevice, in_));
     slot.noise_arrived.record(in_);
-    upload_rest();  // only now, so that the first noise need not wait behind it
 
     lane_ = (lane_ + 1) % kLanes;
     lanes_[lane_].wait(slot.noise_arrived);
@@ -205,7 +220,7 @@ class Gpu : public Device {
 
   void finish(int slot_index) override {
     Slot& slot = slots_[slot_index];
-    if (slot.n == 0) return upload_.synchronize();
+    if (slot.n == 0) return;
     // Why only now: a copy to pageable memory holds the host until it is done, and the next chunk's launch with it.
     if (!slot.copy_under_way) copy_out(slot);
     slot.copied.synchronize();
@@ -234,30 +249,6 @@ class Gpu : public Device {
 
   float* network_on_gpu() const { return memory_.floats(); }
 
-  void upload_rest() {
-    if (!rest_of_network_) return;
-    for (int layer = 1; layer < net::kLayers; ++layer) upload_layer(layer, rest_of_network_);
-    rest_of_network_ = nullptr;
-  }
-
-  // Sends one layer's parameters on their way, and has them packed when they arrive.
-  void upload_layer(int layer, const float* network) {
-    const bool pinned = is_pinned(network), last = layer + 1 == net::kLayers;
-    const std::size_t end = last ? net::kNetworkFloats : net::kTable.layer[layer + 1].weight;
-    for (std::size_t i = net::kTable.layer[layer].weight; i < end; i += kPiece) {
-      const std::size_t bytes = std::min(kPiece, end - i) * sizeof(float);
-      // Why staged: a copy from pageable memory holds the host until it is done. Here piece i is on its way to the GPU
-      // while piece i + 1 is copied to pinned memory.
-      if (!pinned) std::memcpy(staged_network_.floats() + i, network + i, bytes);
-      const float* source = (pinned ? network : staged_network_.floats()) + i;
-      CUDA_CHECK(cudaMemcpyAsync(network_on_gpu() + i, source, bytes, cudaMemcpyHostToDevice, upload_));
-    }
-    arrived_[layer].record(upload_);
-    pack_.wait(arrived_[layer]);
-    generator_->load_layer(layer, network_on_gpu(), pack_);
-    loaded_[layer].record(pack_);
-  }
-
   void launch(int n, const float* noise, float* faces) {
     cudaEvent_t loaded[net::kLayers];
     std::copy(loaded_, loaded_ + net::kLayers, loaded);
@@ -271,19 +262,15 @@ class Gpu : public Device {
     slot.copied.record(out_);
   }
 
-  // A small run with a network of zeros, through every stream, lane and slot: CUDA loads kernels and readies streams
-  // and copy engines when they are first used, and that belongs to the set-up.
+  // One real pass of a network of zeros, small and large: CUDA loads kernels when they are first launched, and that
+  // belongs to the set-up.
   void warm_up() {
-    const int most = std::min(chunk_faces_, kWarmUpFaces);
-    const PinnedMemory faces(std::size_t(most) * net::kFaceFloats * sizeof(float));
     std::memset(staged_network_.floats(), 0, net::kNetworkBytes);
-    std::memset(staged_noise_.floats(), 0, kSlots * plan_.noise_bytes);
     load_network(staged_network_.floats());
-    chunks_ = -kSlots;  // do not count
-    for (int i = 0; i < kSlots; ++i) {
-      start(i, i == 0 ? 1 : most, slots_[i].staged_noise, faces.floats());
-      finish(i);
-    }
+    CUDA_CHECK(cudaMemsetAsync(slots_[0].noise, 0, plan_.noise_bytes, lanes_[lane_]));
+    for (const int n : {1, std::min(chunk_faces_, kWarmUpFaces)}) launch(n, slots_[0].noise, slots_[0].faces);
+    lanes_[lane_].synchronize();
+    loading_ = false;
   }
 
   const int ordinal_;
@@ -299,7 +286,6 @@ class Gpu : public Device {
   Stream upload_, pack_, in_, lanes_[kLanes], out_;
   int lane_ = 0;  // whose turn it was last
   Event arrived_[net::kLayers], loaded_[net::kLayers];
-  const float* rest_of_network_ = nullptr;  // whose layers after the first are still to be sent
   bool loading_ = false;  // the network may still be on its way: no chunk has finished since load_network
   Slot slots_[kSlots];
 };
