@@ -80,7 +80,7 @@ DRIVER_OBJECTS := $(IO_OBJECTS) $(addprefix $(BUILD)/,main.o runtime/batches.o r
 CPU_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard cpu/*.cpp))
 GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu)),$(BUILD)/kernels/no_gpu.o)
 RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o host_memory.o numa.o)
-PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/runtime/shared_arrays.o $(BUILD)/facegen_parallel.o
+PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/runtime/shared_arrays.o $(BUILD)/runtime/links.o $(BUILD)/facegen_parallel.o
 
 .PRECIOUS: $(BUILD)/%.o
 $(BUILD)/%.o: %.cpp

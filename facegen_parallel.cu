@@ -1,6 +1,7 @@
 // The parallel program, as the story of one run: ranks -> devices -> chunks -> layers -> host.
 //
 //   ranks     rank 0 broadcasts the network and sends every rank its share of the noise        runtime/ranks.h
+//             (no more than what its devices compute and its node's link carries)              runtime/links.h
 //   devices   each rank drives the GPUs of its node that are its own, or else its CPU cores    runtime/device.h
 //   chunks    a device takes the next chunk of its rank's share whenever it has a free slot    runtime/device_run.h
 //   layers    proj and four transposed convolutions over a chunk of faces                      kernels/, cpu/
@@ -28,6 +29,7 @@
 #include "runtime/device.h"
 #include "runtime/device_run.h"
 #include "runtime/failure.h"
+#include "runtime/links.h"
 #include "runtime/profile.h"
 #include "runtime/ranks.h"
 #include "runtime/shared_arrays.h"
@@ -36,7 +38,7 @@ namespace {
 
 // What every rank knows of every rank, since facegen_init.
 struct Team {
-  std::vector<std::int64_t> speed;        // faces/s, roughly; 0: a rank without devices
+  std::vector<std::int64_t> speed;        // faces/s into rank 0's memory, roughly; 0: a rank without devices
   std::vector<std::int64_t> devices;      // how many
   std::vector<std::int64_t> chunk_faces;  // what its devices take at a time
 };
@@ -121,6 +123,18 @@ Devices open_devices() {
     g_note = why_not + ": computing on the CPU";
   }
   return devices;
+}
+
+// What of all ranks' speeds reaches rank 0. leaders: for each rank, the first rank of its node.
+std::vector<std::int64_t> reachable_speeds(const std::vector<std::int64_t>& speeds,
+                                           const std::vector<std::int64_t>& leaders) {
+  const std::vector<Link> links = measure_links(leaders);
+  std::vector<double> faces_per_s;
+  for (const Link& link : links) faces_per_s.push_back(link.bytes_per_s() / double(kFaceBytes));
+  const Link& mine = links[rank()];
+  if (node_place().index == 0 && mine.bytes > 0)
+    profile_add("link", "", double(mine.nanoseconds) * 1e-9, mine.bytes, 0);
+  return cap_by_links(speeds, leaders, faces_per_s);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -373,11 +387,11 @@ extern "C" void facegen_init(void) {
     chunk_faces = i == 0 ? g_devices[i]->chunk_faces() : std::min(chunk_faces, g_devices[i]->chunk_faces());
     nodes |= g_devices[i]->nodes();
   }
-  g_team.speed = all_gather(speed);
   g_team.devices = all_gather(std::int64_t(g_devices.size()));
   g_team.chunk_faces = all_gather(chunk_faces);
 
   const auto leaders = all_gather(node_place().leader);
+  g_team.speed = reachable_speeds(all_gather(speed), leaders);
   const auto all_nodes = all_gather(std::int64_t(nodes));
   g_nodes = 0;
   for (int r = 0; r < rank_count(); ++r) {

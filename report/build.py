@@ -32,7 +32,7 @@ sources.DERIVED.update({
     "model.gpu": model.gpu_rate,
     "model.start_up": model.start_up,
     **{f"model.{nodes}.{what}": lambda n, nodes=nodes, what=what: getattr(model.predict(n, nodes), what)
-       for nodes in (1, 2, 16, 128) for what in ("computed", "as_built", "balanced")},
+       for nodes in (1, 2, 16, 128) for what in ("computed", "by_speed", "as_built")},
 })
 
 

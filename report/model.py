@@ -17,8 +17,8 @@ GPUS = 4             # a node, each with a PCIe link of its own
 class Prediction:
     nodes: int
     computed: float   # faces/s that all GPUs together can compute
-    as_built: float   # faces/s with shares by the ranks' speed
-    balanced: float   # faces/s if other ranks' shares were what the link can bring in
+    by_speed: float   # faces/s if shares followed the GPUs' speed alone
+    as_built: float   # faces/s with other nodes' shares cut to what the link brings in (runtime/links.h)
     limit: str        # what bounds as_built
 
 
@@ -35,10 +35,9 @@ def start_up(n):
 def predict(n, nodes, gpus=GPUS, link=LINK):
     """nodes of some GPUs, each GPU as fast as the measured one."""
     node = gpus * min(gpu_rate(n), n("pcie.out") * 1e9 / FACE_BYTES)
-    memory, arriving = ROOT_MEMORY / FACE_BYTES, link / FACE_BYTES
-    limits = {f"{nodes * gpus} GPUs": nodes * node, "rank 0's memory": memory}
-    if nodes > 1:
-        limits["the link into rank 0"] = arriving * nodes / (nodes - 1)  # all shares but rank 0's pass it
+    others, arriving, memory = (nodes - 1) * node, link / FACE_BYTES, ROOT_MEMORY / FACE_BYTES
+    # By speed alone every node has the same share, and all but rank 0's pass the link.
+    by_speed = min(nodes * node, memory, arriving * nodes / (nodes - 1) if nodes > 1 else memory)
+    limits = {f"{nodes * gpus} GPUs": node + others, "the link into rank 0": node + arriving, "rank 0's memory": memory}
     limit = min(limits, key=limits.get)
-    balanced = min(node + min((nodes - 1) * node, arriving), memory)
-    return Prediction(nodes, nodes * node, limits[limit], balanced, limit)
+    return Prediction(nodes, nodes * node, by_speed, limits[limit], limit)

@@ -75,9 +75,9 @@ def scaling(n: Numbers):
     rows = []
     for nodes in (1, 2, 16, 128):
         p = model.predict(n, nodes)
-        rows.append([nodes, nodes * model.GPUS, *(f"{significant(rate / 1e6, 3)} M" for rate in (p.computed, p.as_built, p.balanced)),
+        rows.append([nodes, nodes * model.GPUS, *(f"{significant(rate / 1e6, 3)} M" for rate in (p.computed, p.by_speed, p.as_built)),
                      p.limit])
-    return table(["nodes", "GPUs", "GPUs could, faces/s", "as built, faces/s", "link kept full, faces/s",
+    return table(["nodes", "GPUs", "GPUs could, faces/s", "shares by speed alone, faces/s", "as built, faces/s",
                   "as built bounded by"], "rrrrrl", rows)
 
 

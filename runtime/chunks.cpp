@@ -26,6 +26,21 @@ std::vector<std::vector<int>> assign_gpus(const std::vector<RankGpus>& ranks) {
   return mine;
 }
 
+std::vector<std::int64_t> cap_by_links(const std::vector<std::int64_t>& speeds, const std::vector<std::int64_t>& nodes,
+                                       const std::vector<double>& link_faces_per_s) {
+  std::vector<std::int64_t> capped = speeds;
+  for (std::size_t r = 0; r < speeds.size(); ++r) {
+    if (nodes[r] == nodes[0] || speeds[r] == 0) continue;
+    double node_speed = 0;
+    for (std::size_t other = 0; other < speeds.size(); ++other) {
+      if (nodes[other] == nodes[r]) node_speed += double(speeds[other]);
+    }
+    if (node_speed <= link_faces_per_s[r]) continue;
+    capped[r] = std::max<std::int64_t>(1, std::int64_t(double(speeds[r]) * (link_faces_per_s[r] / node_speed)));
+  }
+  return capped;
+}
+
 std::vector<Share> share_out(std::int64_t n, const std::vector<std::int64_t>& speeds) {
   double total = 0;
   for (const std::int64_t speed : speeds) total += double(speed);

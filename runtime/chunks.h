@@ -15,6 +15,13 @@ struct RankGpus {
 // Shares the GPUs of each node out among its ranks, each GPU to one rank: for each rank, places in its id list.
 std::vector<std::vector<int>> assign_gpus(const std::vector<RankGpus>& ranks);
 
+// The faces/s that each rank can compute and bring into rank 0's memory. speeds: what each rank's devices compute;
+// nodes: equal for ranks of one node; link_faces_per_s: for each rank, what the network carries from its node to rank
+// 0. Where a node computes more than its link carries, its ranks get what it does carry, in proportion to their speeds;
+// a rank that computes at all keeps at least 1. Rank 0's node needs no link: its ranks keep their speeds.
+std::vector<std::int64_t> cap_by_links(const std::vector<std::int64_t>& speeds, const std::vector<std::int64_t>& nodes,
+                                       const std::vector<double>& link_faces_per_s);
+
 // Faces [first, first + faces).
 struct Share {
   std::int64_t first, faces;

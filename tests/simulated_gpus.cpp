@@ -4,7 +4,8 @@
 //
 // A simulated GPU takes FACEGEN_SIMULATED_CHUNK faces (default 256) at a time, spends FACEGEN_SIMULATED_US microseconds
 // (default 0) on each, beside the others, and makes it from its noise and the network: value i is noise[i % 100] +
-// network[i % 1000], copied out once as by a real GPU.
+// network[i % 1000], copied out once as by a real GPU. It says that it makes FACEGEN_SIMULATED_SPEED (default 1000) a
+// second.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -35,7 +36,7 @@ class SimulatedGpu : public Device {
         face_(net::kFaceFloats) {}
 
   std::string name() const override { return "GPU " + std::to_string(ordinal_) + " (simulated)"; }
-  int speed() const override { return 1000; }
+  int speed() const override { return from_environment("FACEGEN_SIMULATED_SPEED", 1000); }
   int chunk_faces() const override { return chunk_faces_; }
   int slots() const override { return kSlots; }
 

@@ -17,7 +17,7 @@
 
 namespace {
 
-// ---- Shares and chunks
+// ---- Shares
 
 TEST(Shares, CoverEveryFaceOnceInProportion) {
   for (const std::int64_t n : {0, 1, 7, 129, 1000, 65536}) {
@@ -48,6 +48,43 @@ TEST(Shares, GoPastTwoToThe31Values) {
   EXPECT_EQ(chunks.front().first, std::int64_t(2) << 32);
   EXPECT_EQ(chunks.back().first + chunks.back().faces, (std::int64_t(2) << 32) + (1 << 20));
 }
+
+// ---- Speeds and links
+
+using Speeds = std::vector<std::int64_t>;
+
+TEST(Links, CapNothingOnRankZerosNode) {
+  EXPECT_EQ(cap_by_links({700}, {0}, {0}), (Speeds{700}));
+  EXPECT_EQ(cap_by_links({3500000, 0, 5}, {0, 0, 0}, {0, 0, 0}), (Speeds{3500000, 0, 5}));
+  EXPECT_EQ(cap_by_links({9, 9, 9}, {0, 2, 0}, {0, 1, 0}), (Speeds{9, 1, 9}));
+}
+
+TEST(Links, LeaveASpeedThatTheyCarry) {
+  EXPECT_EQ(cap_by_links({700, 700}, {0, 1}, {0, 20000}), (Speeds{700, 700}));
+  EXPECT_EQ(cap_by_links({700, 350, 350}, {0, 1, 1}, {0, 700, 700}), (Speeds{700, 350, 350}));
+}
+
+TEST(Links, CapWhatTheyDoNotCarry) {
+  const Speeds speeds = cap_by_links({3500000, 3500000}, {0, 1}, {0, 500000});
+  EXPECT_EQ(speeds, (Speeds{3500000, 500000}));
+  const auto shares = share_out(80000, speeds);
+  EXPECT_EQ(shares[0].faces, 70000);
+  EXPECT_EQ(shares[1].faces, 10000);
+}
+
+TEST(Links, AreSharedByTheRanksOfANodeInProportion) {
+  EXPECT_EQ(cap_by_links({4000, 4000, 3000, 1000, 0}, {0, 0, 2, 2, 2}, {0, 0, 1000, 1000, 1000}),
+            (Speeds{4000, 4000, 750, 250, 0}));
+  // Each node has its own, wherever its ranks stand.
+  EXPECT_EQ(cap_by_links({1000, 1000, 1000, 1000, 1000}, {0, 1, 2, 1, 0}, {0, 500, 2000, 500, 0}),
+            (Speeds{1000, 250, 1000, 250, 1000}));
+}
+
+TEST(Links, LeaveSomeSpeedToWhoeverComputes) {
+  EXPECT_EQ(cap_by_links({0, 3500000, 10, 0}, {0, 1, 1, 1}, {0, 0.25, 0.25, 0.25}), (Speeds{0, 1, 1, 0}));
+}
+
+// ---- Chunks
 
 TEST(Chunks, CoverAShareOnceSmallAtBothEnds) {
   for (const std::int64_t faces : {0, 1, 7, 129, 1000, 8192, 65536, 200001}) {

@@ -3,6 +3,7 @@
 The GPUs are pretended, so the ranks compute on the CPU; everything else is as on a cluster: salloc, mpirun's launch on
 other nodes through SLURM, CUDA_VISIBLE_DEVICES from --gres, the end of a job when a rank dies.
 """
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 
 from conftest import NETWORK, ROOT
@@ -136,6 +138,28 @@ def test_sequential(slurm, folder):
     assert re.fullmatch(lines(1), stdout), stdout
     assert (folder / "output1.txt").read_bytes() == (ROOT / "answers/answer1.txt").read_bytes()
     assert (folder / "output1.bmp").read_bytes() == (ROOT / "answers/answer1.bmp").read_bytes()
+
+
+@pytest.mark.skipif("FACEGEN_SIMULATED" not in os.environ, reason="`make test` builds the simulated GPUs")
+@pytest.mark.parametrize("speed", [1000, 1000000])  # of a GPU: its node makes 0.2 GB/s; more than any link here carries
+def test_another_node_computes_what_its_link_carries(slurm, with_mpi, folder, speed):
+    (folder / "program").symlink_to(ROOT / os.environ["FACEGEN_SIMULATED"])
+    n, face_bytes, gpus = 4000, 49152, 4
+    noise = np.random.default_rng(speed).uniform(-1, 1, (n, 100)).astype(np.float32)
+    np.save(folder / "noise.npy", noise)
+    line = TWO_NODES[: TWO_NODES.index("./")] + "./program -q --json profile.json network.bin noise.npy faces.npy none"
+    job(line, folder, slurm | {"FACEGEN_SIMULATED_GPUS": str(gpus), "FACEGEN_SIMULATED_SPEED": str(speed)})
+    stages = json.loads((folder / "profile.json").read_text())["stages"]
+    [link] = [row for row in stages if row["stage"] == "link"]
+    assert link["rank"] == 1
+    carried = min(link["bytes"] / link["seconds"] / face_bytes, gpus * speed)
+    faces = [sum(row["faces"] for row in stages if row["stage"] == "compute" and row["rank"] == rank) for rank in (0, 1)]
+    assert sum(faces) == n
+    assert faces[1] == pytest.approx(n * carried / (carried + gpus * speed), rel=0.01, abs=2)
+    assert faces[1] == n // 2 if speed == 1000 else 0 < faces[1] < n // 4
+    bias = np.fromfile(NETWORK, "<f4", 1000)
+    i = np.arange(face_bytes // 4)
+    assert np.load(folder / "faces.npy").tobytes() == (noise[:, i % 100] + bias[i % 1000]).tobytes()
 
 
 def test_batch_job(slurm, with_mpi, folder):

@@ -135,8 +135,8 @@ def scaling(n, to):
     nodes = [2 ** i for i in range(8)]
     runs = [model.predict(n, count) for count in nodes]
     axes.plot(nodes, [run.computed for run in runs], "--", color=GREY, label="all GPUs, if results could stay there")
-    axes.plot(nodes, [run.balanced for run in runs], "s-", color=GREEN, label="if the link were just kept full")
-    axes.plot(nodes, [run.as_built for run in runs], "o-", color=BLUE, label="as built: shares by speed")
+    axes.plot(nodes, [run.as_built for run in runs], "s-", color=GREEN, label="as built: shares by speed and link")
+    axes.plot(nodes, [run.by_speed for run in runs], "o-", color=BLUE, label="shares by speed alone")
     axes.set(xscale="log", yscale="log", xticks=nodes, xticklabels=nodes, xlabel="nodes of four GPUs (modelled)",
              ylabel="faces/s into rank 0")
     axes.minorticks_off()
