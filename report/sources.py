@@ -37,7 +37,6 @@ SOURCES = {
                          "proj tconv1 tconv2 tconv3 tconv4"),
     "on_device.faces_per_s": (LAYERS, "steps[-1]/chunks[faces=2048]/faces_per_s"),
     "load.us": (LAYERS, "steps[-1]/load_us"),
-    "e4m3.on_device": (LAYERS, "steps[step=fp16 + two e4m3 products]/chunks[faces=2048]/faces_per_s"),
     "overlap.before": (RUNS, "entries[kernels=hopper, launches one after another][faces=65536]/seconds"),
     "overlap.after": (RUNS, "entries[kernels=hopper][faces=65536]/seconds"),
     "chunk.{}.seconds": (RUNS, "by_chunk[chunk={}][faces=65536]/seconds/median", "512 1024 2048 4096"),
@@ -49,15 +48,24 @@ SOURCES = {
     "pcie.out": (DEVICE, "limits/to_host_gb_s"),
     "pcie.in": (DEVICE, "limits/to_gpu_gb_s"),
     "dram": (DEVICE, "limits/on_gpu_gb_s"),
-    "profile.{}": ("h100-hopper-profile", "kernels[layer={}]", "tconv2 tconv3 tconv4"),
+    "profile.{}": ("h100-hopper-profile", "kernels[layer={}]", "tconv1 tconv2 tconv3 tconv4"),
+    "plan.1000.{}": ("h100-plans-1000", "plans[chunks={}]/median_ms", "256 256 256 232|1000"),
+    "mma.seconds": (PEERS, "entries[kernels=mma][faces=65536]/seconds"),
+    "mma.faces_per_s": (PEERS, "entries[kernels=mma][faces=65536]/faces_per_s"),
+    "mma.worst_error": (PEERS, "entries[kernels=mma][faces=65536]/worst_error"),
+    "mma.many": ("h100-hopper-accuracy", "rows[layers=none, mma.sync: sums of 16 channels, added in fp32]/worst"),
+    "eight.worst.{}": ("h100-hopper-accuracy", "rows[layers={}]/worst", "none|1|2|3|1, 2|1, 2, 3"),
+    "eight.all.faces_per_s": (LAYERS, "steps[step=8-bit corrections in tconv1, 2 and 3]/chunks[faces=2048]/faces_per_s"),
+    "eight.before.us": (LAYERS, "steps[step=as the day before]/chunks[faces=2048]/layers[layer=tconv1]/us"),
+    "amx.{}": ("cpu-amx", "scaling[isa=amx][threads={}]/faces_per_s_best", "1 4 16"),
+    "amx.avx512.{}": ("cpu-amx", "scaling[isa=avx512][threads={}]/faces_per_s_best", "1 4 16"),
+    "amx.difference": ("cpu-amx", "exactness/value"),
 
     "accuracy.worst": ("h100-hopper-accuracy", "faces_65536/worst"),
-    "accuracy.rms": ("h100-hopper-accuracy", "faces_65536/rms"),
     "accuracy.uncorrected": ("h100-hopper-accuracy", "rows[kLoss=0.0]/faces_worst"),
     "accuracy.corrected": ("h100-hopper-accuracy", "rows[residual_bits=7]/faces_worst"),
     "accuracy.tconv1_uncorrected": ("h100-hopper-accuracy", "rows[kLoss=0.0]/tconv1_rms_relative"),
     "accuracy.tconv1_corrected": ("h100-hopper-accuracy", "rows[residual_bits=7]/tconv1_rms_relative"),
-    "accuracy.e4m3": ("h100-hopper-accuracy", "fp16_and_two_e4m3/worst_against_fp32"),
     "accuracy.5bits": ("h100-hopper-accuracy", "residual_bits[bits=5, cut]/faces_worst"),
     "bits.all": ("h100-hopper-accuracy", "residual_bits[bits=11 (all)]/steady_faces_per_s_4096/median"),
     "bits.7": ("h100-hopper-accuracy", "residual_bits[bits=7, rounded]/steady_faces_per_s_4096/median"),
@@ -192,6 +200,11 @@ def multiply_adds(layer):
     return (5 * h - 3) ** 2 * c * k
 
 
+def units(layer):
+    """What a layer's products take of the tensor cores' time, in fp16 products (kEightLayers of product_hopper.cuh)."""
+    return 2 if layer == "tconv1" else 3
+
+
 def map_bytes(layer):
     """What a face's maps cost in device memory: input read and output written once, 4 bytes a value."""
     if layer == "proj":
@@ -215,12 +228,21 @@ DERIVED = {
     "speedup.fp32": lambda n: n("hopper.65536.faces_per_s") / n("torch.fp32.faces_per_s"),
     "speedup.fp16": lambda n: n("hopper.65536.faces_per_s") / n("torch.fp16.faces_per_s"),
     "goal.reached": lambda n: n("hopper.65536.faces_per_s") / n("goal.faces_per_s"),
-    "on_device.tflops_fp16": lambda n: 3 * n("on_device.faces_per_s") * FLOPS / 1e12,
+    "on_device.tflops_fp16": lambda n: n("on_device.faces_per_s") * sum(units(layer) * 2 * multiply_adds(layer) for layer in LAYER_NAMES) / 1e12,
+    "profile.tensor.tconv1": lambda n: n("profile.tconv1")["tensor_active_pct"],
+    "profile.clock1_mhz": lambda n: n("profile.tconv1")["cycles"] / n("profile.tconv1")["us"],
+    "profile.tconv1.shared": lambda n: n("profile.tconv1")["shared_wavefronts_pct"],
+    "profile.tconv1.l2": lambda n: n("profile.tconv1")["l2_throughput_pct"],
+    "mma.share": lambda n: n("mma.faces_per_s") / n("hopper.65536.faces_per_s"),
+    "mma.over_simt": lambda n: n("mma.faces_per_s") / n("simt.faces_per_s"),
+    "amx.gain.1": lambda n: n("amx.1") / n("amx.avx512.1"),
+    "amx.gain.4": lambda n: n("amx.4") / n("amx.avx512.4"),
+    "amx.gain.16": lambda n: n("amx.16") / n("amx.avx512.16"),
+    "eight.gain": lambda n: 1 - n("layers.tconv1.us") / n("eight.before.us"),
     "on_device.share": lambda n: n("on_device.tflops_fp16") / n("study.fp16"),
     "tensor_peak": lambda n: tensor_peak(n) / 1e12,
     "pcie.faces_per_s": lambda n: n("pcie.out") * 1e9 / FACE_BYTES,
     "bits.gain": lambda n: n("bits.7") / n("bits.all") - 1,
-    "e4m3.gain": lambda n: n("e4m3.on_device") / first_version(n) - 1,
     "text.file.ratio.1": lambda n: faces_a_second(n("text.file.1")) / faces_a_second(n("text.file.fprintf")),
     "text.file.ratio.16": lambda n: faces_a_second(n("text.file.16")) / faces_a_second(n("text.file.fprintf")),
     "text.fprintf.rate": lambda n: faces_a_second(n("text.file.fprintf")),

@@ -1,6 +1,6 @@
 """The report's larger tables, as Markdown: {{table:NAME}} in report.md."""
 import model
-from sources import LAYER_NAMES, Numbers, exponent, map_bytes, multiply_adds, significant, tensor_peak
+from sources import LAYER_NAMES, Numbers, exponent, map_bytes, multiply_adds, significant, tensor_peak, units
 
 
 def table(head, align, rows):
@@ -14,7 +14,7 @@ def layers(n: Numbers):
     rows = []
     for layer in LAYER_NAMES:
         us, tflops = n(f"layers.{layer}.us"), n(f"layers.{layer}.tflops")
-        tensor_us = 3 * 2 * multiply_adds(layer) * 2048 / tensor_peak(n) * 1e6
+        tensor_us = units(layer) * 2 * multiply_adds(layer) * 2048 / tensor_peak(n) * 1e6
         memory_us = map_bytes(layer) * 2048 / (n("dram") * 1e9) * 1e6
         rows.append([layer, f"{multiply_adds(layer) / 1e6:.1f} M", f"{map_bytes(layer) / 1e3:,.0f} KB", f"{us:,.0f}",
                      f"{tflops:,.0f}", f"{100 * tflops * 1e12 / tensor_peak(n):.0f} %", f"{tensor_us:,.0f}",

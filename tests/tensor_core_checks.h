@@ -456,7 +456,7 @@ void bench(Bench& b, const std::vector<float>& network, FILE* json) {
               first ? "" : ", ", n, one, steady, n / steady * 1e3);
     first = false;
     for (int layer = 0; layer < 5; ++layer) {
-      const double tflops = 3 * 2 * macs[layer] * n / ms[layer] * 1e-9;
+      const double tflops = (in_8_bits(layer) ? 2 : 3) * 2 * macs[layer] * n / ms[layer] * 1e-9;
       printf("   %-7s %8.1f us  %6.1f TFLOP/s of fp16 products, %4.1f%% of the peak\n", net::kTable.layer[layer].name,
              ms[layer] * 1e3, tflops, tflops * 1e14 / (3 * g.peak_flops()));
       if (json)

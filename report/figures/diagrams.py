@@ -74,12 +74,12 @@ def tile(n, to):
     for i in range(4):
         y = 37 - i * 7.5
         box(axes, 26, y, 13, 6.2, "128 faces\n16 KB", BLUE, size=7, round_corners=False)
-        box(axes, 39, y, 22, 6.2, "256 columns of weights\n32 KB", ORANGE, size=7, round_corners=False)
+        box(axes, 39, y, 22, 6.2, "256 columns of weights\n32 KB, half from each block", ORANGE, size=7, round_corners=False)
         axes.text(61.7, y + 3.1, f"stage {i}", va="center", size=6.5, color="#444444")
-    axes.text(46.5, 12.7, "a stage: 32 channels, hi and lo, 48 KB; two barriers", ha="center", va="center", size=7.5)
+    axes.text(46.5, 12.7, "a stage: a block of each row, 48 KB; two barriers", ha="center", va="center", size=7.5)
     box(axes, 26, 6.3, 35, 4.6, "results on their way out: 2 x 2 x 8 KB", GREEN, size=7, round_corners=False)
     # sides
-    box(axes, 1, 31, 17, 11, "feeding thread\n40 registers\ntakes tiles,\nheaviest first", PINK, size=7.5)
+    box(axes, 1, 31, 17, 11, "feeding thread\n56 registers\ntakes tiles,\nheaviest first", PINK, size=7.5)
     box(axes, 1, 9, 17, 12, "device memory, L2:\nmaps (H, W, N, C)\nas hi, lo; weights\nby phase", GREY, size=7)
     arrow(axes, (18, 37), (26, 37))
     axes.text(22, 38, "asks", ha="center", size=7)
@@ -87,7 +87,7 @@ def tile(n, to):
     axes.text(19.2, 24.5, "bulk\ncopies", ha="center", size=7)
     for g in range(2):
         y = 30 - g * 15
-        box(axes, 76, y, 23, 13, f"warpgroup {g}: 64 faces\n128 fp32 sums a thread\n6 products a block of 32:\nlo hi', hi lo', hi hi'\nscale, shift, ReLU, split",
+        box(axes, 76, y, 23, 13, f"warpgroup {g}: 64 faces\n128 fp32 sums a thread\nlo hi' + hi lo' + hi hi'\n(tconv1: the first two in fp8)\nscale, shift, ReLU, split",
             RED, size=7)
         arrow(axes, (69, 32 - 2 * g), (76, y + 7.5), colour=RED)
     arrow(axes, (76, 18), (61, 9), colour=GREEN)
