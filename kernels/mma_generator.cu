@@ -11,7 +11,6 @@
 #include "kernels/cuda_memory.h"
 #include "kernels/generator.h"
 #include "kernels/product_mma.cuh"
-#include "kernels/redo.cuh"
 #include "kernels/split_network.cuh"
 #include "kernels/tconv4_mma.cuh"
 #include "network.h"
@@ -87,25 +86,7 @@ struct MmaGenerator : Generator {
 
   void generate(int n, const float* noise, float* faces, void* workspace, const cudaEvent_t* loaded,
                 cudaStream_t stream) override {
-    const Workspace where(n);
-    char* base = static_cast<char*>(workspace);
-    int* overflowed = reinterpret_cast<int*>(base + where.overflowed);
-    split_noise<<<(32 * n + 255) / 256, 256, 0, stream>>>(n, noise, base + where.map[0], overflowed,
-                                                          reinterpret_cast<int*>(base + where.next_tile));
-    CUDA_CHECK(cudaGetLastError());
-    launch_product<0>(n, base, where, loaded, stream);
-    launch_product<1>(n, base, where, loaded, stream);
-    launch_product<2>(n, base, where, loaded, stream);
-    launch_product<3>(n, base, where, loaded, stream);
-    launch_image(n, base, where, faces, loaded, stream);
-    redo_kernel<<<std::min(n, multiprocessors_), 512, 0, stream>>>(
-        n, noise, split_.network(), overflowed, split_.unsafe(), static_cast<float*>(workspace), kRedoFloats, faces);
-    CUDA_CHECK(cudaGetLastError());
-  }
-
-  template <class Task>
-  static void allow_shared(void (*kernel)(Task), int bytes) {
-    CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    generate_split(*this, n, noise, faces, workspace, loaded, stream);
   }
 
   template <int layer>

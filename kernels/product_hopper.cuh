@@ -26,7 +26,7 @@ struct ProductTask {
   CUtensorMap weights;  // (25 K or 8192) rows of 4 C bytes, boxes (32) of 128 bytes
   CUtensorMap output;   // (out_H * out_W, n) rows of 4 K bytes, boxes (1, 64) of 128 bytes
   const float2* fold;   // (columns) {scale, shift}
-  int* overflowed;      // (n) set to 1 for a face with a value that fp16 cannot hold
+  int* overflowed;      // (n) set to 1 for a face with a value that the output map cannot hold
   int* next_tile;       // the first tile that no cluster has taken, less their number
   int n;
   unsigned short order[256];  // the plan's positions, those with most work first

@@ -15,9 +15,8 @@
 //                     the row holds weights, so that each meets the other
 // Maps.     (H, W, N) rows: position-major, batch-inner.
 // Weights.  A row is one output column of one product, see Plan.
-// Scales.   Everything is kept times powers of two (fold_network.cuh), so that his stay below fp16's 65,504 and los
-// well
-//           above its 2^-24.
+// Scales.   Everything is kept times powers of two (fold_network.cuh), so that his stay below fp16's 65,504, and los
+//           well above its 2^-24.
 #ifndef FACEGEN_KERNELS_SPLIT_FORMAT_CUH_
 #define FACEGEN_KERNELS_SPLIT_FORMAT_CUH_
 
@@ -174,7 +173,7 @@ struct Corrections8 {
   uint32_t hi, lo;  // of two neighbouring values, 16 bits each
 };
 
-// Two neighbouring values whose his are known; kept times 2^hi_exponent and 2^lo_exponent.
+// Two neighbouring values whose his are known: their his and los in e4m3, times these powers of two.
 __device__ inline Corrections8 corrections8(float a, float b, __half2 hi, float hi_factor, float lo_factor) {
   return {to_e4m3(a * hi_factor, b * hi_factor),
           to_e4m3((a - __low2float(hi)) * lo_factor, (b - __high2float(hi)) * lo_factor)};

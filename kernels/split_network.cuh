@@ -1,14 +1,17 @@
-// What generators for tensor cores have in common: where a chunk's maps lie, and the packed network in device memory.
+// What generators for tensor cores have in common: where a chunk's maps lie, the packed network in device memory, and
+// the order of the launches.
 #ifndef FACEGEN_KERNELS_SPLIT_NETWORK_CUH_
 #define FACEGEN_KERNELS_SPLIT_NETWORK_CUH_
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstddef>
 
 #include "kernels/cuda_check.h"
 #include "kernels/cuda_memory.h"
 #include "kernels/fold_network.cuh"
+#include "kernels/redo.cuh"
 #include "kernels/split_format.cuh"
 #include "network.h"
 
@@ -20,25 +23,30 @@ constexpr std::size_t align_up(std::size_t bytes) { return (bytes + kAlignment -
 
 constexpr int map_channels(int layer) { return layer == 0 ? kNoisePadded : net::kTable.layer[layer].C; }
 
+// Lays arrays out one after another, as offsets in bytes.
+struct Arena {
+  std::size_t end = 0;
+  std::size_t take(std::size_t bytes) {
+    const std::size_t at = end;
+    end = align_up(end + bytes);
+    return at;
+  }
+};
+
 // A chunk's arrays in the workspace, as offsets in bytes.
 struct Workspace {
   std::size_t map[net::kLayers];  // map[l]: input of layer l, (H * W, n) rows of C channels
   std::size_t overflowed, next_tile, bytes;
 
   explicit Workspace(int n) {
-    std::size_t end = 0;
-    auto take = [&](std::size_t size) {
-      const std::size_t at = end;
-      end = align_up(end + size);
-      return at;
-    };
+    Arena arena;
     for (int layer = 0; layer < net::kLayers; ++layer) {
       const net::Layer& l = net::kTable.layer[layer];
-      map[layer] = take(std::size_t(l.H) * l.W * n * split_row_bytes(map_channels(layer)));
+      map[layer] = arena.take(std::size_t(l.H) * l.W * n * split_row_bytes(map_channels(layer)));
     }
-    overflowed = take(n * sizeof(int));
-    next_tile = take(net::kLayers * sizeof(int));
-    bytes = end;
+    overflowed = arena.take(n * sizeof(int));
+    next_tile = arena.take(net::kLayers * sizeof(int));
+    bytes = arena.end;
   }
 };
 
@@ -97,20 +105,15 @@ class SplitNetwork {
     std::size_t weights[net::kLayers], fold[net::kLayers], channels, network, unsafe, bytes;
 
     Memory() {
-      std::size_t end = 0;
-      auto take = [&](std::size_t size) {
-        const std::size_t at = end;
-        end = align_up(end + size);
-        return at;
-      };
+      Arena arena;
       for (int layer = 0; layer < net::kLayers; ++layer) {
-        weights[layer] = take(rows(layer) * split_row_bytes(map_channels(layer)));
-        fold[layer] = take((layer == 0 ? 16 * 512 : 256) * sizeof(float2));
+        weights[layer] = arena.take(rows(layer) * split_row_bytes(map_channels(layer)));
+        fold[layer] = arena.take((layer == 0 ? 16 * 512 : 256) * sizeof(float2));
       }
-      channels = take(4 * sizeof(Channels));
-      network = take(net::kNetworkBytes);
-      unsafe = take(sizeof(int));
-      bytes = end;
+      channels = arena.take(4 * sizeof(Channels));
+      network = arena.take(net::kNetworkBytes);
+      unsafe = arena.take(sizeof(int));
+      bytes = arena.end;
     }
   };
 
@@ -118,6 +121,34 @@ class SplitNetwork {
   const Memory where_;
   const DeviceMemory memory_;
 };
+
+template <class Task>
+void allow_shared(void (*kernel)(Task), int bytes) {
+  CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+}
+
+// Generator::generate for a generator that has split_ and multiprocessors_, and whose layers are launched by
+//   launch_product<layer>(n, workspace, where, loaded, stream)         proj, tconv1..3
+//   launch_image(n, workspace, where, faces, loaded, stream)           tconv4
+template <class SplitGenerator>
+void generate_split(SplitGenerator& generator, int n, const float* noise, float* faces, void* workspace,
+                    const cudaEvent_t* loaded, cudaStream_t stream) {
+  const Workspace where(n);
+  char* base = static_cast<char*>(workspace);
+  int* overflowed = reinterpret_cast<int*>(base + where.overflowed);
+  int* next_tile = reinterpret_cast<int*>(base + where.next_tile);
+  split_noise<<<(32 * n + 255) / 256, 256, 0, stream>>>(n, noise, base + where.map[0], overflowed, next_tile);
+  CUDA_CHECK(cudaGetLastError());
+  generator.template launch_product<0>(n, base, where, loaded, stream);
+  generator.template launch_product<1>(n, base, where, loaded, stream);
+  generator.template launch_product<2>(n, base, where, loaded, stream);
+  generator.template launch_product<3>(n, base, where, loaded, stream);
+  generator.launch_image(n, base, where, faces, loaded, stream);
+  redo_kernel<<<std::min(n, generator.multiprocessors_), 512, 0, stream>>>(
+      n, noise, generator.split_.network(), overflowed, generator.split_.unsafe(), static_cast<float*>(workspace),
+      kRedoFloats, faces);
+  CUDA_CHECK(cudaGetLastError());
+}
 
 }  // namespace
 
