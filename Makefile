@@ -79,7 +79,7 @@ IO_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard io/*.cpp))
 DRIVER_OBJECTS := $(IO_OBJECTS) $(addprefix $(BUILD)/,main.o runtime/batches.o runtime/options.o runtime/profile.o runtime/progress.o runtime/hooks.o)
 CPU_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard cpu/*.cpp))
 GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu)),$(BUILD)/kernels/no_gpu.o)
-RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o host_memory.o numa.o)
+RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o device_threads.o host_memory.o numa.o)
 PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/runtime/shared_arrays.o $(BUILD)/runtime/links.o $(BUILD)/facegen_parallel.o
 
 .PRECIOUS: $(BUILD)/%.o
@@ -195,13 +195,14 @@ test: all $(TEST_PROGRAMS) $(MPI_TRANSFERS) $(SIMULATED)
 	  $(PYTHON) -m pytest -q tests
 
 # On a machine with a GPU: the kernels layer by layer, the programs, and everything small under compute-sanitizer.
-GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper test_mma bench_gpu)
+GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper test_hopper8 test_mma bench_gpu)
 $(BUILD)/gpu/test_gpu: tests/test_gpu.cu
 $(BUILD)/gpu/test_hopper: tests/test_hopper.cu
+$(BUILD)/gpu/test_hopper8: tests/test_hopper8.cu
 $(BUILD)/gpu/test_mma: tests/test_mma.cu
 $(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/runtime/chunks.o
 $(BUILD)/gpu/copy_rates: bench/copy_rates.cu $(addprefix $(BUILD)/runtime/,host_memory.o numa.o)
-# test_hopper and test_mma look into their generator: they include its source, in place of its object.
+# test_hopper, test_hopper8 and test_mma look into their generator: they include its source, in place of its object.
 $(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS) $(BUILD)/runtime/numa.o
 $(GPU_PROGRAMS) $(BUILD)/gpu/copy_rates:
 	@mkdir -p $(@D)
@@ -231,7 +232,7 @@ bench: all $(BENCHES)
 # The same on a GPU, layer by layer and beside PyTorch.
 bench-gpu: all $(BUILD)/gpu/bench_gpu
 	@mkdir -p build/measurements
-	for k in simt mma hopper; do FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; done
+	for k in simt mma hopper hopper8; do FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; done
 	$(PYTHON) bench/gpu_peers.py --json build/measurements/gpu-peers.json
 
 # Everything that several GPUs show, on a machine that has them: bench/several_gpus.py builds what it needs.

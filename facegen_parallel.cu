@@ -45,11 +45,12 @@ struct Team {
 
 facegen_options g_options = {nullptr, 0, nullptr};
 Team g_team;
-std::string g_note;                   // what the user should know of the choice of devices
-Devices g_devices;                    // this rank's
-NumaNodes g_nodes;                    // that its devices, and those of the ranks beside it, are near to
-std::list<HostArray> g_send_buffers;  // ranks that send: each holds one chunk's faces
-std::vector<float> g_network;         // ranks that received it: the network
+std::string g_note;                        // what the user should know of the choice of devices
+Devices g_devices;                         // this rank's
+std::unique_ptr<DeviceThreads> g_threads;  // that drive them
+NumaNodes g_nodes;                         // that its devices, and those of the ranks beside it, are near to
+std::list<HostArray> g_send_buffers;       // ranks that send: each holds one chunk's faces
+std::vector<float> g_network;              // ranks that received it: the network
 
 std::vector<Share> plan_of(int r, Share share) {
   return plan_chunks(share, int(std::max<std::int64_t>(1, g_team.devices[r])), int(g_team.chunk_faces[r]));
@@ -287,7 +288,7 @@ void share_network(float* network) {
 void run_root(const std::vector<Share>& shares, const Call& call, float* network, const float* inputs, float* outputs) {
   const std::vector<Share> chunks = plan_of(0, shares[0]);
   ResultArray results(outputs, chunks);
-  DeviceRun devices(g_devices, call.new_network ? network : nullptr, chunks, inputs, shares[0].first, results);
+  DeviceRun devices(*g_threads, call.new_network ? network : nullptr, chunks, inputs, shares[0].first, results);
 
   // Its own devices are at work by now. Give the others what they need, and hold the results' places open.
   if (call.new_network && !call.all_in_place()) share_network(network);
@@ -355,7 +356,7 @@ void run_other(const std::vector<Share>& shares, const Call& call) {
     outbox = std::make_unique<SendBuffers>(chunks, g_send_buffers);
   }
 
-  DeviceRun devices(g_devices, network, chunks, noise, share.first, *outbox);
+  DeviceRun devices(*g_threads, network, chunks, noise, share.first, *outbox);
   try {
     for (bool done = false; !done || !transfers.empty();) {
       done = devices.done(kHaste);
@@ -378,6 +379,7 @@ extern "C" void facegen_configure(const struct facegen_options* options) { g_opt
 
 extern "C" void facegen_init(void) {
   g_devices = open_devices();
+  g_threads = std::make_unique<DeviceThreads>(g_devices);
 
   std::int64_t speed = 0;
   int chunk_faces = 1;
@@ -424,6 +426,7 @@ extern "C" void facegen(int num_to_gen, float* network, float* inputs, float* ou
 extern "C" void facegen_fin(void) {
   forget_root_arrays();
   g_send_buffers.clear();
+  g_threads.reset();
   g_devices.clear();
 }
 

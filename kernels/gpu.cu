@@ -37,8 +37,10 @@ struct Kind {
 };
 
 // The first that this GPU can run, and on which it pays, is taken.
-constexpr Kind kKinds[] = {
-    {"hopper", make_hopper_generator}, {"mma", make_mma_generator}, {"simt", make_simt_generator}};
+constexpr Kind kKinds[] = {{"hopper", make_hopper_generator},
+                           {"hopper8", make_hopper8_generator},
+                           {"mma", make_mma_generator},
+                           {"simt", make_simt_generator}};
 
 // The kernels that FACEGEN_KERNELS names (for tests and measurements), else the best for this GPU.
 std::unique_ptr<Generator> make_generator(const cudaDeviceProp& device) {
@@ -96,9 +98,9 @@ void require_code(const cudaDeviceProp& device) {
 constexpr int kSlots = 4;  // chunks: one copied out, one that waits for that, two computed
 constexpr int kLanes = 2;
 constexpr std::size_t kAlign = 1024;  // of every array in device memory, bytes
-constexpr int kWarmUpFaces = 128;
+constexpr int kWarmUpFaces = 256;
 constexpr int kSmallestChunk = 32;                     // faces; a GPU without the memory even for this is refused
-constexpr std::size_t kPiece = std::size_t(1) << 19;   // floats of the network copied at a time: 2 MiB
+constexpr std::size_t kPiece = std::size_t(1) << 19;   // floats of a pageable network copied at a time: 2 MiB
 constexpr std::size_t kSpare = std::size_t(64) << 20;  // device memory left to CUDA itself, bytes
 
 constexpr std::size_t aligned(std::size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
@@ -174,26 +176,13 @@ class Gpu : public Device {
   }
 
   void load_network(const float* network) override {
-    upload_.synchronize();  // the copy before may still read the staged network
-    const bool pinned = is_pinned(network);
-
-    for (int layer = 0; layer < net::kLayers; ++layer) {
-      const bool last = layer + 1 == net::kLayers;
-      const std::size_t end = last ? net::kNetworkFloats : net::kTable.layer[layer + 1].weight;
-      for (std::size_t i = net::kTable.layer[layer].weight; i < end; i += kPiece) {
-        const std::size_t bytes = std::min(kPiece, end - i) * sizeof(float);
-        // Why staged: a copy from pageable memory holds the host until it is done. Here piece i is on its way to the
-        // GPU while piece i + 1 is copied to pinned memory.
-        if (!pinned) std::memcpy(staged_network_.floats() + i, network + i, bytes);
-        const float* source = (pinned ? network : staged_network_.floats()) + i;
-        CUDA_CHECK(cudaMemcpyAsync(network_on_gpu() + i, source, bytes, cudaMemcpyHostToDevice, upload_));
-      }
-      arrived_[layer].record(upload_);
-      pack_.wait(arrived_[layer]);
-      generator_->load_layer(layer, network_on_gpu(), pack_);
-      loaded_[layer].record(pack_);
-    }
+    network_ = network;
+    network_pinned_ = is_pinned(network);
+    if (!network_pinned_) upload_.synchronize();  // the copy before may still read the staged network
+    upload_.wait(loaded_[net::kLayers - 1]);      // and packing before the network on the GPU
+    upload_layer(0);
     loading_ = true;
+    layers_sent_ = 1;
   }
 
   void start(int slot_index, int n, const float* noise, float* faces) override {
@@ -201,17 +190,18 @@ class Gpu : public Device {
     slot.n = n;
     slot.host_faces = faces;
     slot.copy_under_way = is_pinned(faces);
-    if (n == 0) return;
+    if (n == 0) return upload_rest();
 
     const std::size_t noise_bytes = std::size_t(n) * net::kNoise * sizeof(float);
     if (!is_pinned(noise)) noise = static_cast<const float*>(std::memcpy(slot.staged_noise, noise, noise_bytes));
     CUDA_CHECK(cudaMemcpyAsync(slot.noise, noise, noise_bytes, cudaMemcpyHostToDevice, in_));
     slot.noise_arrived.record(in_);
+    upload_rest();  // only now, so that the first noise need not wait behind it
 
     lane_ = (lane_ + 1) % kLanes;
     lanes_[lane_].wait(slot.noise_arrived);
     launch(n, slot.noise, slot.faces);
-    if (++chunks_ == failing_chunk_) failing_kernel<<<1, 1, 0, lanes_[lane_]>>>();
+    if (failing_chunk_ > 0 && ++chunks_ == failing_chunk_) failing_kernel<<<1, 1, 0, lanes_[lane_]>>>();
     slot.computed.record(lanes_[lane_]);
 
     out_.wait(slot.computed);
@@ -220,7 +210,7 @@ class Gpu : public Device {
 
   void finish(int slot_index) override {
     Slot& slot = slots_[slot_index];
-    if (slot.n == 0) return;
+    if (slot.n == 0) return upload_.synchronize();
     // Why only now: a copy to pageable memory holds the host until it is done, and the next chunk's launch with it.
     if (!slot.copy_under_way) copy_out(slot);
     slot.copied.synchronize();
@@ -249,6 +239,29 @@ class Gpu : public Device {
 
   float* network_on_gpu() const { return memory_.floats(); }
 
+  void upload_rest() {
+    while (layers_sent_ < net::kLayers) upload_layer(layers_sent_++);
+  }
+
+  // Sends one layer's parameters on their way, and has them packed when they arrive.
+  void upload_layer(int layer) {
+    const std::size_t first = net::kTable.layer[layer].weight;
+    const std::size_t end = layer + 1 == net::kLayers ? net::kNetworkFloats : net::kTable.layer[layer + 1].weight;
+    const std::size_t piece = network_pinned_ ? end - first : kPiece;
+    for (std::size_t i = first; i < end; i += piece) {
+      const std::size_t bytes = std::min(piece, end - i) * sizeof(float);
+      // Why staged: a copy from pageable memory holds the host until it is done. Here piece i is on its way to the GPU
+      // while piece i + 1 is copied to pinned memory.
+      if (!network_pinned_) std::memcpy(staged_network_.floats() + i, network_ + i, bytes);
+      const float* source = (network_pinned_ ? network_ : staged_network_.floats()) + i;
+      CUDA_CHECK(cudaMemcpyAsync(network_on_gpu() + i, source, bytes, cudaMemcpyHostToDevice, upload_));
+    }
+    arrived_[layer].record(upload_);
+    pack_.wait(arrived_[layer]);
+    generator_->load_layer(layer, network_on_gpu(), pack_);
+    loaded_[layer].record(pack_);
+  }
+
   void launch(int n, const float* noise, float* faces) {
     cudaEvent_t loaded[net::kLayers];
     std::copy(loaded_, loaded_ + net::kLayers, loaded);
@@ -262,15 +275,19 @@ class Gpu : public Device {
     slot.copied.record(out_);
   }
 
-  // One real pass of a network of zeros, small and large: CUDA loads kernels when they are first launched, and that
-  // belongs to the set-up.
+  // A small run with a network of zeros, through every stream, lane and slot: CUDA loads kernels and readies streams
+  // and copy engines when they are first used, and that belongs to the set-up.
   void warm_up() {
+    const int most = std::min(chunk_faces_, kWarmUpFaces);
+    const PinnedMemory faces(std::size_t(most) * net::kFaceFloats * sizeof(float));
     std::memset(staged_network_.floats(), 0, net::kNetworkBytes);
+    std::memset(staged_noise_.floats(), 0, kSlots * plan_.noise_bytes);
     load_network(staged_network_.floats());
-    CUDA_CHECK(cudaMemsetAsync(slots_[0].noise, 0, plan_.noise_bytes, lanes_[lane_]));
-    for (const int n : {1, std::min(chunk_faces_, kWarmUpFaces)}) launch(n, slots_[0].noise, slots_[0].faces);
-    lanes_[lane_].synchronize();
-    loading_ = false;
+    chunks_ = -kSlots;  // these do not count
+    for (int i = 0; i < kSlots; ++i) {
+      start(i, i == 0 ? 1 : most, slots_[i].staged_noise, faces.floats());
+      finish(i);
+    }
   }
 
   const int ordinal_;
@@ -286,7 +303,10 @@ class Gpu : public Device {
   Stream upload_, pack_, in_, lanes_[kLanes], out_;
   int lane_ = 0;  // whose turn it was last
   Event arrived_[net::kLayers], loaded_[net::kLayers];
-  bool loading_ = false;  // the network may still be on its way: no chunk has finished since load_network
+  const float* network_ = nullptr;  // the caller's
+  bool network_pinned_ = false;
+  int layers_sent_ = net::kLayers;  // of it
+  bool loading_ = false;            // the network may still be on its way: no chunk has finished since load_network
   Slot slots_[kSlots];
 };
 

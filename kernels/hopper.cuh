@@ -65,12 +65,13 @@ __device__ inline uint64_t nanoseconds() {
   return t;
 }
 
-// Waits until the phase of that parity is over. Rather than hang for ever, a broken kernel ends with an error.
+// Waits until the phase of that parity is over. Rather than hang for ever, a broken kernel ends with an error: by a
+// write to nowhere, as ptxas would not let a kernel with a trap in its loops have more registers than it starts with.
 __device__ inline void wait(uint64_t* barrier, uint32_t parity) {
   if (phase_done(barrier, parity)) return;
   const uint64_t start = nanoseconds();
   while (!phase_done(barrier, parity)) {
-    if (nanoseconds() - start > FACEGEN_HANG_NS) __trap();
+    if (nanoseconds() - start > FACEGEN_HANG_NS) *static_cast<volatile int*>(nullptr) = 0;
   }
 }
 
@@ -108,8 +109,8 @@ __device__ inline void wait_for_cluster(uint64_t* barrier, uint32_t parity) {
   asm volatile("fence.acq_rel.cluster;" ::: "memory");
 }
 
-// ---- bulk tensor copies [cp.async.bulk.tensor]: boxes of a 2-D or 3-D map; what lies outside the map is read as zero
-// and not written.
+// ---- bulk tensor copies [cp.async.bulk.tensor]: boxes of a map of up to five dimensions; what lies outside the
+// map is read as zero.
 
 __device__ inline void prefetch_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
@@ -132,33 +133,14 @@ __device__ inline void load_box(void* to, const CUtensorMap* map, int x, int y, 
 }
 
 // To the same place in each block of the cluster whose bit is set in `blocks`, and counted by each one's barrier.
-__device__ inline void load_box_into(uint16_t blocks, void* to, const CUtensorMap* map, int x, int y,
-                                     uint64_t* barrier) {
+__device__ inline void load_box_into(uint16_t blocks, void* to, const CUtensorMap* map, int x, int y, int z, int u,
+                                     int v, uint64_t* barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
-      "[%0], [%1, {%3, %4}], [%2], %5;" ::"r"(shared_address(to)),
-      "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "h"(blocks)
+      "cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%3, %4, %5, %6, %7}], [%2], %8;" ::"r"(shared_address(to)),
+      "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z), "r"(u), "r"(v), "h"(blocks)
       : "memory");
 }
-
-__device__ inline void store_box(const CUtensorMap* map, int x, int y, int z, const void* from) {
-  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
-               "r"(shared_address(from)), "r"(x), "r"(y), "r"(z)
-               : "memory");
-}
-
-__device__ inline void commit_stores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-
-// Until at most `left` groups of this thread's stores still have to read shared memory.
-template <int left>
-__device__ inline void wait_stores_read() {
-  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(left) : "memory");
-}
-
-__device__ inline void wait_stores_done() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
-
-// Orders this thread's ordinary writes to shared memory before what the copy engine or the tensor cores read next.
-__device__ inline void publish_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // ---- kernels in a row [griddepcontrol]: one launched to overlap with the end of the one before it
 
@@ -183,13 +165,6 @@ __device__ inline void take_registers() {
 template <int registers>
 __device__ inline void give_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
-}
-
-// Stores four 8x8 matrices of 16-bit values; lane l gives the address of row l % 8 of matrix l / 8 [stmatrix].
-__device__ inline void store_matrices(uint32_t address, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(a), "r"(b),
-               "r"(c), "r"(d)
-               : "memory");
 }
 
 // ---- wgmma [Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions]

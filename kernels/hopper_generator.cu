@@ -1,11 +1,12 @@
-// The whole network on Hopper's tensor cores (sm_90a), at fp32-class accuracy: operands as two fp16 terms, three
-// products into fp32 sums. The kernels are product_hopper.cuh (proj, tconv1..3) and tconv4_hopper.cuh; what an operand
-// looks like is split_format.cuh, how a network is taken in fold_network.cuh, and what happens to a face whose values
-// do not fit redo.cuh.
+// The whole network on Hopper's tensor cores (sm_90a), at fp32-class accuracy: operands as two terms, three products
+// into fp32 sums. The kernels are product_hopper.cuh (proj, tconv1..3) and tconv4_hopper.cuh; what an operand looks
+// like is split_format.cuh, how a network is taken in fold_network.cuh, and what happens to a face whose values do not
+// fit redo.cuh.
 #include <cuda.h>
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <numeric>
 #include <string>
 
@@ -38,34 +39,50 @@ EncodeTiled find_encode_tiled() {
   return found == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeTiled>(function) : nullptr;
 }
 
-struct Extent {
-  int z, y;
+struct Dimension {
+  int size;
+  std::size_t stride;  // bytes
+  int box;
 };
 
-// The map of (z, y) rows of that many channels at `address` (z = 0: a map of y rows), copied in boxes of box.z x box.y
-// rows of 128 bytes, 128-byte swizzled. It counts in halves.
-CUtensorMap make_map(EncodeTiled encode, const void* address, Extent size, int channels, Extent box) {
-  const cuuint64_t sizes[3] = {split_row_bytes(channels) / 2, cuuint64_t(size.y), cuuint64_t(size.z)};
-  const cuuint64_t strides[2] = {sizes[0] * sizeof(__half), sizes[0] * sizes[1] * sizeof(__half)};
-  const cuuint32_t boxes[3] = {kRowBytes / 2, cuuint32_t(box.y), cuuint32_t(box.z)};
-  const cuuint32_t steps[3] = {1, 1, 1};
+// A map of rows of so many channels at `address`, copied in boxes of 128 bytes of some rows, 128-byte swizzled. It
+// counts in halves. dimensions: of the rows, the one that comes first in a box first.
+CUtensorMap make_map(EncodeTiled encode, const void* address, int channels,
+                     std::initializer_list<Dimension> dimensions) {
+  cuuint64_t sizes[5] = {split_row_bytes(channels) / 2}, strides[4];
+  cuuint32_t boxes[5] = {kRowBytes / 2}, steps[5] = {1, 1, 1, 1, 1};
+  std::string text;
+  int rank = 1;
+  for (const Dimension& d : dimensions) {
+    sizes[rank] = d.size;
+    strides[rank - 1] = d.stride;
+    boxes[rank] = d.box;
+    text += " x " + std::to_string(d.size);
+    ++rank;
+  }
   CUtensorMap map;
-  const CUresult result =
-      encode(&map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, size.z == 0 ? 2 : 3, const_cast<void*>(address), sizes, strides,
-             boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result = encode(&map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, rank, const_cast<void*>(address), sizes,
+                                 strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     throw Failure(kMachine, "cuTensorMapEncodeTiled failed on " + current_gpu() + " with error " +
-                                std::to_string(int(result)) + " for a map of " + std::to_string(size.z) + " x " +
-                                std::to_string(size.y) + " rows of " + std::to_string(channels) + " channels");
+                                std::to_string(int(result)) + " for a map of " + std::to_string(channels) +
+                                " channels" + text);
   }
   return map;
+}
+
+// A chunk's map: (pixels, n) rows of so many channels.
+CUtensorMap make_chunk_map(EncodeTiled encode, const void* address, int pixels, int n, int channels, int box_pixels,
+                           int box_faces) {
+  const std::size_t row = split_row_bytes(channels);
+  return make_map(encode, address, channels, {{n, row, box_faces}, {pixels, n * row, box_pixels}});
 }
 
 // The plan's positions, those with most input pixels first: tiles that are taken last are short, and end together.
 template <int layer>
 void order_positions(unsigned short (&order)[256]) {
-  using P = HopperPlan<layer>;
+  using P = Plan<layer>;
   auto work = [](int position) {
     if (P::kProj) return 1;
     // Along one axis: a phase's shifts are 2 (even) or 3 (odd), less one at the border that it would cross.
@@ -81,18 +98,23 @@ void order_positions(unsigned short (&order)[256]) {
   std::stable_sort(order, order + P::kPositions, [&](int a, int b) { return work(a) > work(b); });
 }
 
-// All public: the test looks into it.
+// eight_layers: which layers have 8-bit corrections, kAccurate or kFast. All public: the test looks into it.
+template <unsigned eight_layers>
 struct HopperGenerator : Generator {
   HopperGenerator(const cudaDeviceProp& device, EncodeTiled encode)
       : multiprocessors_(device.multiProcessorCount), clock_hz_(current_clock_hz()), encode_(encode), split_(kLoss) {
-    for (int layer = 0; layer < net::kLayers; ++layer) {
-      weights_[layer] = make_map(encode_, split_.weights(layer), {0, split_.rows(layer)}, map_channels(layer),
-                                 {0, layer == 4 ? kImageColumns : kWeightBox});
+    for (int layer = 0; layer < 4; ++layer) {
+      const std::size_t row = split_row_bytes(map_channels(layer));  // see kWeightBox
+      weights_[layer] =
+          make_map(encode_, split_.weights(layer), map_channels(layer),
+                   {{2, row, 2}, {4, 8 * row, 4}, {4, 2 * row, 4}, {split_.rows(layer) / 32, 32 * row, 1}});
     }
-    allow_shared(product_kernel<0>, kProductSharedBytes);
-    allow_shared(product_kernel<1>, kProductSharedBytes);
-    allow_shared(product_kernel<2>, kProductSharedBytes);
-    allow_shared(product_kernel<3>, kProductSharedBytes);
+    weights_[4] = make_map(encode_, split_.weights(4), map_channels(4),
+                           {{split_.rows(4), split_row_bytes(map_channels(4)), kImageColumns}});
+    allow_shared(product_kernel<0, eight_layers>, kProductSharedBytes);
+    allow_shared(product_kernel<1, eight_layers>, kProductSharedBytes);
+    allow_shared(product_kernel<2, eight_layers>, kProductSharedBytes);
+    allow_shared(product_kernel<3, eight_layers>, kProductSharedBytes);
     allow_shared(image_kernel, kImageSharedBytes);
     clusters_ = fitting_clusters();
     order_positions<0>(order_[0]);
@@ -101,13 +123,14 @@ struct HopperGenerator : Generator {
     order_positions<3>(order_[3]);
   }
 
-  const char* name() const override { return "hopper"; }
+  const char* name() const override { return eight_layers == kFast ? "hopper8" : "hopper"; }
   int chunk_faces() const override { return kChunkFaces; }
-  double faces_per_s() const override { return 8e5; }
+  double faces_per_s() const override { return eight_layers == kFast ? 9e5 : 8e5; }
+  bool pays() const override { return eight_layers != kFast; }  // where its larger error is asked for by name alone
   double peak_flops() const override {
     double units = 0;  // of tensor time for what one fp16 product would take: three of fp16, or one and two of e4m3
     for (int layer = 0; layer < net::kLayers; ++layer)
-      units += net::multiply_adds(net::kTable.layer[layer]) * (corrections_in_8_bits(layer) ? 2 : 3);
+      units += net::multiply_adds(net::kTable.layer[layer]) * (in_8_bits(eight_layers, layer) ? 2 : 3);
     return kTensorFlops * clock_hz_ * multiprocessors_ * net::multiply_adds() / units;
   }
   std::size_t workspace_bytes(int n) const override { return Workspace(n).bytes; }
@@ -146,19 +169,18 @@ struct HopperGenerator : Generator {
   static int fitting_clusters() {
     Launch launch(kClusterBlocks, kClusterBlocks, kProductThreads, kProductSharedBytes, nullptr);
     int clusters = 0;
-    CUDA_CHECK(cudaOccupancyMaxActiveClusters(&clusters, product_kernel<1>, &launch.config));
+    CUDA_CHECK(cudaOccupancyMaxActiveClusters(&clusters, product_kernel<1, eight_layers>, &launch.config));
     return std::max(clusters, 1);
   }
 
   template <int layer>
   void launch_product(int n, char* base, const Workspace& where, const cudaEvent_t* loaded, cudaStream_t stream) {
-    using P = HopperPlan<layer>;
-    constexpr net::Layer l = net::kTable.layer[layer];
+    using P = Plan<layer>;
     await_layer(layer, loaded, stream);
     ProductTask task;
-    task.input = make_map(encode_, base + where.map[layer], {P::H * P::W, n}, P::C, {1, kTileFaces});
+    task.input = make_chunk_map(encode_, base + where.map[layer], P::H * P::W, n, P::C, 1, kTileFaces);
     task.weights = weights_[layer];
-    task.output = make_map(encode_, base + where.map[layer + 1], {l.out_H * l.out_W, n}, l.K, {1, 64});
+    task.output = base + where.map[layer + 1];
     task.fold = split_.fold(layer);
     task.overflowed = reinterpret_cast<int*>(base + where.overflowed);
     task.next_tile = reinterpret_cast<int*>(base + where.next_tile) + layer;
@@ -167,7 +189,7 @@ struct HopperGenerator : Generator {
     const int tiles = (n + kGroupFaces - 1) / kGroupFaces * P::kPositions;
     Launch launch(std::min(tiles, clusters_) * kClusterBlocks, kClusterBlocks, kProductThreads, kProductSharedBytes,
                   stream);
-    CUDA_CHECK(cudaLaunchKernelEx(&launch.config, product_kernel<layer>, task));
+    CUDA_CHECK(cudaLaunchKernelEx(&launch.config, product_kernel<layer, eight_layers>, task));
   }
 
   void launch_image(int n, char* base, const Workspace& where, float* faces, const cudaEvent_t* loaded,
@@ -175,34 +197,45 @@ struct HopperGenerator : Generator {
     await_layer(4, loaded, stream);
     constexpr net::Layer l = net::kTconv4;
     ImageTask image;
-    image.input = make_map(encode_, base + where.map[4], {l.H * l.W, n}, l.C, {l.W, kImageFaces});
+    image.input = make_chunk_map(encode_, base + where.map[4], l.H * l.W, n, l.C, l.W, kImageFaces);
     image.weights = weights_[4];
     image.fold = split_.fold(4);
     image.faces = faces;
     image.n = n;
-    Launch launch((n + kImageFaces - 1) / kImageFaces, 1, kImageThreads, kImageSharedBytes, stream);
+    // Why not all multiprocessors: what this kernel waits for is memory, and the other lane's chunk can multiply there.
+    const int blocks = std::min((n + kImageFaces - 1) / kImageFaces, std::max(1, 2 * multiprocessors_ / 3));
+    Launch launch(blocks, 1, kImageThreads, kImageSharedBytes, stream);
     CUDA_CHECK(cudaLaunchKernelEx(&launch.config, image_kernel, image));
   }
 
   int multiprocessors_, clusters_ = 1;
   double clock_hz_;
   EncodeTiled encode_;
-  SplitNetwork<kEightLayers> split_;
+  SplitNetwork<eight_layers> split_;
   CUtensorMap weights_[net::kLayers];  // packed weights
   unsigned short order_[4][256] = {};
 };
 
-}  // namespace
-
-std::unique_ptr<Generator> make_hopper_generator(const cudaDeviceProp& device) {
+template <unsigned eight_layers>
+std::unique_ptr<Generator> make_generator(const cudaDeviceProp& device) {
   if (device.major != 9 || device.minor != 0) return nullptr;
   cudaFuncAttributes attributes;
-  if (cudaFuncGetAttributes(&attributes, product_kernel<0>) != cudaSuccess) {
+  if (cudaFuncGetAttributes(&attributes, product_kernel<0, eight_layers>) != cudaSuccess) {
     cudaGetLastError();
     return nullptr;
   }
   if (attributes.numRegs < 100) return nullptr;  // an empty body: this build has sm_90 code, not sm_90a
   const EncodeTiled encode = find_encode_tiled();
   if (encode == nullptr) return nullptr;
-  return std::make_unique<HopperGenerator>(device, encode);
+  return std::make_unique<HopperGenerator<eight_layers>>(device, encode);
+}
+
+}  // namespace
+
+std::unique_ptr<Generator> make_hopper_generator(const cudaDeviceProp& device) {
+  return make_generator<kAccurate>(device);
+}
+
+std::unique_ptr<Generator> make_hopper8_generator(const cudaDeviceProp& device) {
+  return make_generator<kFast>(device);
 }

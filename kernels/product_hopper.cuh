@@ -5,15 +5,16 @@
 #include "kernels/hopper.cuh"
 #include "kernels/split_format.cuh"
 
-// Whether the input and the weights of a layer have 8-bit corrections. They save a third of the tensor cores' time, and
-// of the power, which is what limits all of them. Worst error of a face over 65,536 faces of the shipped network, with
-// them in no layer 1.4e-4; in tconv1 2.0e-4; tconv2 2.8e-4; tconv3 3.0e-4; tconv1 and 2 3.2e-4; all three 3.6e-4.
-constexpr unsigned kEightLayers = 1 << 1;  // bit l: layer l
-__host__ __device__ constexpr bool corrections_in_8_bits(int layer) { return (kEightLayers >> layer & 1) != 0; }
+// Which layers' input and weights have 8-bit corrections: bit l is layer l's. They save a third of the tensor cores'
+// time, and so of the power, which is what limits all of them. Worst error of a face over 65,536 faces of the shipped
+// network: in tconv1 alone 1.7e-4, in all three 3.3e-4.
+constexpr unsigned kAccurate = 1 << 1, kFast = 1 << 1 | 1 << 2 | 1 << 3;
+__host__ __device__ constexpr bool in_8_bits(unsigned eight_layers, int layer) { return eight_layers >> layer & 1; }
 
-template <int layer>
-struct HopperPlan : Plan<layer, corrections_in_8_bits(layer)> {
-  static constexpr bool kOutEight = corrections_in_8_bits(layer + 1);  // the output has 8-bit corrections
+template <int layer, unsigned eight_layers>
+struct HopperPlan : Plan<layer, in_8_bits(eight_layers, layer)> {
+  static constexpr int kLayer = layer;
+  static constexpr bool kOutEight = in_8_bits(eight_layers, layer + 1);  // the output has 8-bit corrections
 };
 
 constexpr int kTileFaces = 128;    // of a block
@@ -23,8 +24,8 @@ constexpr int kProductThreads = 384;  // warpgroups 0 and 1 multiply 64 faces ea
 
 struct ProductTask {
   CUtensorMap input;    // (H * W, n) rows of 4 C bytes, boxes (1, 128) of 128 bytes
-  CUtensorMap weights;  // (25 K or 8192) rows of 4 C bytes, boxes (32) of 128 bytes
-  CUtensorMap output;   // (out_H * out_W, n) rows of 4 K bytes, boxes (1, 64) of 128 bytes
+  CUtensorMap weights;  // (25 K or 8192) rows of 4 C bytes, boxes (32) of 128 bytes, see kWeightBox
+  char* output;         // (out_H * out_W, n) rows of 4 K bytes
   const float2* fold;   // (columns) {scale, shift}
   int* overflowed;      // (n) set to 1 for a face with a value that the output map cannot hold
   int* next_tile;       // the first tile that no cluster has taken, less their number
@@ -33,15 +34,18 @@ struct ProductTask {
 };
 
 constexpr int kStages = 4;
-constexpr int kWeightBox = 32;  // rows
 
-// Shared memory: 4 x 48 KB ring + 32 KB for results on their way out = 229,376 bytes, and the barriers.
+// Rows of a box of weights. A thread holds columns 2 t, 2 t + 1, 8 + 2 t, ... of each 32 of a product (t: its number
+// modulo 4): so the rows of output channels 0 1 8 9 16 17 24 25, 2 3 10 11 ... are copied one after another, and what a
+// thread holds are 8 neighbouring channels. The copy engine does that: it sees the 32 rows as (g 4, t 4, e 2).
+constexpr int kWeightBox = 32;
+
+// Shared memory: 4 x 48 KB ring = 196,608 bytes, and the barriers.
 struct ProductShared {
   struct Stage {                         // one 128-byte block of the rows of
     char input[kTileFaces * kRowBytes];  // 128 faces: 16 KB
     char weights[256 * kRowBytes];       // up to 256 columns: 32 KB
   } stage[kStages];
-  char out[2][2][64 * kRowBytes];  // [warpgroup][in turn] a block of 64 faces' rows: 8 KB each
   uint64_t full[kStages], empty[kStages];
   int tile[kStages];         // the tile a stage belongs to; -1: no more
   uint64_t next_written[2];  // in turn
@@ -60,9 +64,9 @@ __host__ __device__ constexpr int groups_together() {
   return layer <= 1 ? 4 : layer == 2 ? 2 : 1;
 }
 
-template <int layer>
+template <class P>
 __device__ inline int cluster_tiles(int n) {
-  return (n + kGroupFaces - 1) / kGroupFaces * HopperPlan<layer>::kPositions;
+  return (n + kGroupFaces - 1) / kGroupFaces * P::kPositions;
 }
 
 // Offsets from a position that share a set of phases.
@@ -72,16 +76,15 @@ struct Shifts {
 };
 
 // Where a tile lies, and which input pixels it sees.
-template <int layer>
+template <class P>
 struct Tile {
-  using P = HopperPlan<layer>;
   int face, position;       // first face; position of the plan
   int i, j;                 // input pixel
   int odd_row, odd_column;  // of the output pixel, where the position has one phase
 
   // Tiles are numbered so that those of kTogether x 256 faces come together, those with most work first.
   __device__ Tile(const ProductTask& task, int number) {
-    constexpr int kTogether = groups_together<layer>();
+    constexpr int kTogether = groups_together<P::kLayer>();
     const int groups = (task.n + kGroupFaces - 1) / kGroupFaces;
     const int first = number / (P::kPositions * kTogether) * kTogether;
     const int together = min(kTogether, groups - first), rest = number % (P::kPositions * kTogether);
@@ -122,18 +125,17 @@ struct Turn {
 // The feeding thread: takes tiles until there are none, and copies the operands of each, block by block: the block's
 // own faces, and every other box of the weights, into both blocks of the cluster. The first block's thread takes the
 // tiles.
-template <int layer>
+template <class P>
 __device__ void feed(const ProductTask& task, ProductShared& shared) {
-  using P = HopperPlan<layer>;
   constexpr uint16_t kBothBlocks = (1 << kClusterBlocks) - 1;
-  const int tiles = cluster_tiles<layer>(task.n), clusters = gridDim.x / kClusterBlocks;
+  const int tiles = cluster_tiles<P>(task.n), clusters = gridDim.x / kClusterBlocks;
   const int rank = cluster_rank();
   Turn turn;
   int number = blockIdx.x / kClusterBlocks;
   for (int taken = 0; number < tiles; ++taken) {
     int next_number = 0;
     if (rank == 0) next_number = clusters + atomicAdd(task.next_tile, 1);  // early: the answer takes a while
-    const Tile<layer> tile(task, number);
+    const Tile<P> tile(task, number);
 #pragma unroll 1
     for (int pass = 0; pass < (P::kEight ? 2 : 1); ++pass) {
       const int first_block = P::kEight && pass == 0 ? P::kBlocks : 0;  // corrections come first
@@ -159,7 +161,8 @@ __device__ void feed(const ProductTask& task, ProductShared& shared) {
               load_box(stage.input, &task.input, x, tile.face, pixel, full);
 #pragma unroll 1
               for (int c = rank * kWeightBox; c < columns; c += kClusterBlocks * kWeightBox)
-                load_box_into(kBothBlocks, stage.weights + c * kRowBytes, &task.weights, x, weight_row + c, full);
+                load_box_into(kBothBlocks, stage.weights + c * kRowBytes, &task.weights, x, 0, 0, 0,
+                              (weight_row + c) / kWeightBox, full);
               turn.next();
             }
           }
@@ -233,18 +236,17 @@ __device__ inline void multiply(float (&sum)[128], int blocks, bool held, int wa
 // The stages of one pass over a tile, by the columns that they reach: all; odd ones; odd rows; both. In one register.
 struct Work {
   int blocks;  // 4 x 8 bits
-  template <int layer>
-  __device__ explicit Work(const Tile<layer>& tile)
+  template <class P>
+  __device__ explicit Work(const Tile<P>& tile)
       : blocks(tile.blocks(false, false) | tile.blocks(false, true) << 8 | tile.blocks(true, false) << 16 |
                tile.blocks(true, true) << 24) {}
   __device__ int of(bool far_row, bool far_column) const { return blocks >> (16 * far_row + 8 * far_column) & 255; }
 };
 
 // All of a tile's products of one pass.
-template <int layer, Products products>
+template <class P, Products products>
 __device__ inline void multiply_tile(float (&sum)[128], const Work& work, int warpgroup, ProductShared& shared,
                                      Turn& turn) {
-  using P = HopperPlan<layer>;
   multiply<products, 256>(sum, work.of(false, false), false, warpgroup, shared, turn);
   if constexpr (P::kColumnPhases == 2)  // odd columns: one of two phases, or odd-odd and even-odd
     multiply<products, 128, P::kRowPhases == 2>(sum, work.of(false, true), true, warpgroup, shared, turn);
@@ -256,92 +258,76 @@ __device__ inline void multiply_tile(float (&sum)[128], const Work& work, int wa
   release(turn.previous_stage(), shared);
 }
 
-// Scale, shift, ReLU, split; block by block through shared memory to the output map. With 16-bit corrections a block is
-// 32 columns, with 8-bit ones the his of 64 columns, then what else there is of them.
-template <int layer>
-__device__ inline void finish_tile(const float (&sum)[128], const ProductTask& task, const Tile<layer>& tile,
-                                   int warpgroup, ProductShared& shared) {
-  using P = HopperPlan<layer>;
-  const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
-  const int face = tile.face + warpgroup * 64;
-  const float2* fold = task.fold + (P::kProj ? tile.position * 256 : 0) + 2 * (lane % 4);
+// Scale, shift, ReLU, split, and straight to the output map: the sums' columns are dealt out such that a thread's eight
+// of every 32 are neighbouring channels (see kWeightBox), 16 bytes of his and 16 of los, and four threads fill 64
+// bytes.
+template <class P>
+__device__ inline void finish_tile(const float (&sum)[128], const ProductTask& task, const Tile<P>& tile,
+                                   int warpgroup) {
+  constexpr std::size_t kOutRow = split_row_bytes(P::K);
+  const int warp = threadIdx.x % 128 / 32, lane = threadIdx.x % 32;
+  const int own = lane % 4 * 8;  // first of this thread's channels in a block of 32
+  const int face = tile.face + warpgroup * 64 + 16 * warp + lane / 4;  // and 8 further
+  const float2* fold = task.fold + (P::kProj ? tile.position * 256 : 0) + own;
   __half2 top[2] = {__float2half2_rn(0.f), __float2half2_rn(0.f)};  // largest his of this thread's two faces
-
-  // This lane's part of stmatrix: row 16 warp + lane % 16 of 64, in 16-byte chunk lane / 16 (+ 2, + 4, + 6), swizzled.
-  const int row = 16 * warp + lane % 16;
-  uint32_t lo[4][2], hi8[4][2];  // [8 columns, or 8 bit: 16 columns][upper, lower face]; 8 bit: for the next block
 #pragma unroll
   for (int q = 0; q < P::kColumns / 32; ++q) {
-    const int first_column = P::kOutEight ? 64 * (q / 2) : 32 * q;
-    char* buffer = shared.out[warpgroup][q % 2];
-    if (thread == 0) wait_stores_read<1>();  // the store that last read this buffer
-    sync_group(1 + warpgroup, 128);
-    const uint32_t address = shared_address(buffer + row * kRowBytes);
-    auto store = [&](int chunk, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
-      store_matrices(address + ((chunk ^ (row % 8)) << 4), a, b, c, d);
-    };
+    int pixel, channel;  // of this block
+    if constexpr (P::kProj) {
+      pixel = tile.position / 2;
+      channel = tile.position % 2 * 256 + 32 * q;
+    } else {
+      const int phase = 32 * q / P::K;
+      const int odd_row = P::kRowPhases == 1 ? tile.odd_row : phase < 2;
+      const int odd_column = P::kColumnPhases == 1 ? tile.odd_column : phase % 2 == 0;
+      pixel = (2 * tile.i + odd_row) * P::out_W + 2 * tile.j + odd_column;
+      channel = 32 * q % P::K;
+    }
+    uint32_t hi[2][4], lo[2][4], hi8[2][2], lo8[2][2];  // [face][two or four channels]
 #pragma unroll
-    for (int pair = 0; pair < (P::kOutEight ? 4 : 2); ++pair) {  // 16 columns
-      const int chunk = 2 * pair + lane / 16;
-      if (P::kOutEight && q % 2 == 1) {  // 16 columns are one chunk, of los, and of his 4 chunks on
-        store(pair + 4 * (lane / 16), lo[pair][0], lo[pair][1], hi8[pair][0], hi8[pair][1]);
-        continue;
-      }
-      if (pair % 2 == 0) asm volatile("" : "+l"(fold));  // else all of fold is read far ahead, and spilled
-      uint32_t hi[2][2];                                 // [8 columns][upper, lower face]
+    for (int i = 0; i < 4; ++i) {
+      const float4 f = __ldg(reinterpret_cast<const float4*>(fold + 32 * q + 2 * i));  // scale, shift of two channels
 #pragma unroll
-      for (int group = 0; group < 2; ++group) {
-        const int column = first_column + 16 * pair + 8 * group;
-        const float4 f = __ldg(reinterpret_cast<const float4*>(fold + column));  // scale, shift of two columns
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const float* s = &sum[column / 2 + 2 * half];
-          const float x = fmaxf(fmaf(s[0], f.x, f.y), 0.f), y = fmaxf(fmaf(s[1], f.z, f.w), 0.f);
-          const SplitPair split = split_pair(x, y);
-          top[half] = __hmax2(top[half], split.hi);
-          hi[group][half] = as_bits(split.hi);
-          if (!P::kOutEight) {
-            lo[group][half] = as_bits(split.lo);
-          } else {  // this thread's 2 + 2 columns are 4 neighbouring bytes
-            const Corrections8 e = corrections8(x, y, split.hi, power_of_two(kHi8Exponent), power_of_two(kLo8Exponent));
-            lo[pair][half] = group == 0 ? e.lo : lo[pair][half] | e.lo << 16;
-            hi8[pair][half] = group == 0 ? e.hi : hi8[pair][half] | e.hi << 16;
-          }
+      for (int half = 0; half < 2; ++half) {
+        const float* s = &sum[16 * q + 4 * i + 2 * half];
+        const float x = fmaxf(fmaf(s[0], f.x, f.y), 0.f), y = fmaxf(fmaf(s[1], f.z, f.w), 0.f);
+        const SplitPair split = split_pair(x, y);
+        top[half] = __hmax2(top[half], split.hi);
+        hi[half][i] = as_bits(split.hi);
+        if constexpr (P::kOutEight) {
+          const Corrections8 e = corrections8(x, y, split.hi, power_of_two(kHi8Exponent), power_of_two(kLo8Exponent));
+          hi8[half][i / 2] = i % 2 == 0 ? e.hi : hi8[half][i / 2] | e.hi << 16;
+          lo8[half][i / 2] = i % 2 == 0 ? e.lo : lo8[half][i / 2] | e.lo << 16;
+        } else {
+          lo[half][i] = as_bits(split.lo);
         }
       }
-      store(chunk, hi[0][0], hi[0][1], hi[1][0], hi[1][1]);
-      if (!P::kOutEight) store(chunk + 4, lo[0][0], lo[0][1], lo[1][0], lo[1][1]);
     }
-    publish_shared();
-    sync_group(1 + warpgroup, 128);
-    if (thread == 0) {
-      int pixel, channel;
-      if constexpr (P::kProj) {
-        pixel = tile.position / 2;
-        channel = tile.position % 2 * 256 + first_column;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      if (face + 8 * half >= task.n) continue;
+      char* row = task.output + (std::size_t(pixel) * task.n + face + 8 * half) * kOutRow;
+      *reinterpret_cast<uint4*>(row + hi_byte(P::kOutEight, channel) + 2 * own) =
+          make_uint4(hi[half][0], hi[half][1], hi[half][2], hi[half][3]);
+      if constexpr (P::kOutEight) {
+        char* corrections = row + first8_byte(P::K, channel) + own;
+        *reinterpret_cast<uint2*>(corrections) = make_uint2(lo8[half][0], lo8[half][1]);
+        *reinterpret_cast<uint2*>(corrections + kRowBytes / 2) = make_uint2(hi8[half][0], hi8[half][1]);
       } else {
-        const int phase = first_column / P::K;
-        const int odd_row = P::kRowPhases == 1 ? tile.odd_row : phase < 2;
-        const int odd_column = P::kColumnPhases == 1 ? tile.odd_column : phase % 2 == 0;
-        pixel = (2 * tile.i + odd_row) * P::out_W + 2 * tile.j + odd_column;
-        channel = first_column % P::K;
+        *reinterpret_cast<uint4*>(row + lo16_byte(channel) + 2 * own) =
+            make_uint4(lo[half][0], lo[half][1], lo[half][2], lo[half][3]);
       }
-      const int byte = P::kOutEight && q % 2 == 1 ? first8_byte(P::K, channel) : hi_byte(P::kOutEight, channel);
-      if (face < task.n) store_box(&task.output, byte / 2, face, pixel, buffer);
-      commit_stores();
     }
   }
-  const int rows[2] = {face + 16 * warp + lane / 4, face + 16 * warp + lane / 4 + 8};
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const float largest = fmaxf(__low2float(top[half]), __high2float(top[half]));
-    if (largest > largest_value(P::kOutEight) && rows[half] < task.n) task.overflowed[rows[half]] = 1;
+    if (largest > largest_value(P::kOutEight) && face + 8 * half < task.n) task.overflowed[face + 8 * half] = 1;
   }
 }
 
-template <int layer>
+template <class P>
 __device__ void consume(const ProductTask& task, int warpgroup, ProductShared& shared) {
-  using P = HopperPlan<layer>;
   Turn turn;
   float sum[128];
   for (;;) {
@@ -349,23 +335,22 @@ __device__ void consume(const ProductTask& task, int warpgroup, ProductShared& s
     // Read by the lane that gives the stage back.
     const int number = __shfl_sync(~0u, threadIdx.x % 32 == 0 ? shared.tile[turn.stage] : 0, 0);
     if (number < 0) break;
-    const Work work(Tile<layer>(task, number));
+    const Work work(Tile<P>(task, number));
     // Why not by the first products: ptxas would then serialise them all for want of registers.
 #pragma unroll
     for (float& x : sum) x = 0;
     if constexpr (P::kEight) {
-      multiply_tile<layer, Products::kCorrections8>(sum, work, warpgroup, shared, turn);
+      multiply_tile<P, Products::kCorrections8>(sum, work, warpgroup, shared, turn);
 #pragma unroll
       for (float& x : sum) x *= kCorrections8Factor;
-      multiply_tile<layer, Products::kMain16>(sum, work, warpgroup, shared, turn);
+      multiply_tile<P, Products::kMain16>(sum, work, warpgroup, shared, turn);
     } else {
-      multiply_tile<layer, Products::kAll16>(sum, work, warpgroup, shared, turn);
+      multiply_tile<P, Products::kAll16>(sum, work, warpgroup, shared, turn);
     }
     int same_number = number;
     asm volatile("" : "+r"(same_number));  // else what tile this is takes registers meanwhile
-    finish_tile(sum, task, Tile<layer>(task, same_number), warpgroup, shared);
+    finish_tile(sum, task, Tile<P>(task, same_number), warpgroup);
   }
-  if (threadIdx.x % 128 == 0) wait_stores_done();
 }
 
 }  // namespace
@@ -380,7 +365,7 @@ __device__ void consume(const ProductTask& task, int warpgroup, ProductShared& s
 // power. Each 64 x 256 x 16 product reads 10 KB in 128 cycles, 80 of the 128 bytes a cycle that shared memory delivers.
 // The order of the sums is the plan's alone: a face's bits depend neither on its row in the tile nor on the grid.
 // Grid: clusters of two blocks, one block per multiprocessor; 384 threads; kProductSharedBytes.
-template <int layer>
+template <int layer, unsigned eight_layers>
 __global__ void __launch_bounds__(kProductThreads) product_kernel(const __grid_constant__ ProductTask task) {
 #if FACEGEN_SM90A
   extern __shared__ uint8_t memory[];
@@ -388,7 +373,6 @@ __global__ void __launch_bounds__(kProductThreads) product_kernel(const __grid_c
   if (threadIdx.x == 0) {
     prefetch_map(&task.input);
     prefetch_map(&task.weights);
-    prefetch_map(&task.output);
     for (int s = 0; s < kStages; ++s) {
       barrier_init(&shared.full[s], 1);
       barrier_init(&shared.empty[s], 8 * kClusterBlocks);  // consumer warps
@@ -402,11 +386,11 @@ __global__ void __launch_bounds__(kProductThreads) product_kernel(const __grid_c
   const int warpgroup = threadIdx.x / 128;
   if (warpgroup == 2) {
     give_registers<56>();
-    if (threadIdx.x == 256) feed<layer>(task, shared);
+    if (threadIdx.x == 256) feed<HopperPlan<layer, eight_layers>>(task, shared);
     sync_cluster();  // the other block may still reach into this one's memory
   } else {
     take_registers<224>();
-    consume<layer>(task, warpgroup, shared);
+    consume<HopperPlan<layer, eight_layers>>(task, warpgroup, shared);
     sync_cluster();
   }
 #endif

@@ -3,7 +3,7 @@
 //
 // Split.    x = hi + lo with hi = fp16(x), and a product is hi hi' + hi lo' + lo hi'. hi hi' is always fp16; the two
 //           corrections, 2^-11 of it, come in two kinds:
-//             16 bit  lo = fp16(x - hi) to 8 bits. The bits that lo lacks would cost power, and power is the limit.
+//             16 bit  lo = fp16(x - hi)
 //             8 bit   hi, lo, hi', lo' rounded to e4m3 (4 bits), which the tensor cores take at twice the rate: two
 //                     units of time instead of three, for four times the error. Their sums come first, by themselves.
 //           Which layers take 8 bits was chosen by measured error: see corrections_in_8_bits in product_hopper.cuh. The
@@ -54,10 +54,8 @@ __host__ __device__ constexpr int hi_byte(bool eight, int c) { return eight ? 2 
 __host__ __device__ constexpr int lo16_byte(int c) { return hi_byte(false, c) + kRowBytes / 2; }
 
 // Byte of a row of C channels at which the first of channel c's two e4m3 values lies; the other lies kRowBytes / 2
-// further. Of each 16 channels, 0 1 8 9, 2 3 10 11, ... are neighbours: what one thread holds of a product's results.
-__host__ __device__ constexpr int first8_byte(int C, int c) {
-  return 2 * C + c / 64 * kRowBytes + c % 64 / 16 * 16 + c % 8 / 2 * 4 + c % 16 / 8 * 2 + c % 2;
-}
+// further.
+__host__ __device__ constexpr int first8_byte(int C, int c) { return 2 * C + c / 64 * kRowBytes + c % 64; }
 
 // Output row 2 i + p of a tconv takes input row i + d through filter row p + 1 - 2 d, where that is in 0..4:
 //   p = 0: d = 0, -1 -> r = 1, 3        p = 1: d = 1, 0, -1 -> r = 0, 2, 4        (columns alike)
@@ -152,16 +150,8 @@ struct SplitPair {
 
 // Two neighbouring values.
 __device__ inline SplitPair split_pair(float a, float b) {
-  SplitPair s;
-  s.hi = __floats2half2_rn(a, b);
-  union {
-    __half2 half2;
-    unsigned bits;
-  } lo;
-  lo.half2 = __floats2half2_rn(a - __low2float(s.hi), b - __high2float(s.hi));
-  lo.bits = (lo.bits + 0x00040004u) & 0xfff8fff8u;  // both to 8 bits, to nearest
-  s.lo = lo.half2;
-  return s;
+  const __half2 hi = __floats2half2_rn(a, b);
+  return {hi, __floats2half2_rn(a - __low2float(hi), b - __high2float(hi))};
 }
 
 // Two values in e4m3, the first in the low byte.

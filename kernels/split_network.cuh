@@ -74,12 +74,7 @@ class SplitNetwork {
   int* unsafe() const { return reinterpret_cast<int*>(memory_.bytes() + where_.unsafe); }  // 1: not for fp16
 
   void load_layer(int layer, const float* network, cudaStream_t stream) {
-    const bool last = layer + 1 == net::kLayers;
-    const std::size_t begin = net::kTable.layer[layer].weight;
-    const std::size_t end = last ? net::kNetworkFloats : net::kTable.layer[layer + 1].weight;
     if (layer == 0) CUDA_CHECK(cudaMemsetAsync(unsafe(), 0, sizeof(int), stream));
-    CUDA_CHECK(cudaMemcpyAsync(this->network() + begin, network + begin, (end - begin) * sizeof(float),
-                               cudaMemcpyDeviceToDevice, stream));
     if (layer == 0) {
       fold_proj<<<net::kProj.K / kFoldProjChannels, 16 * kFoldProjChannels, 0, stream>>>(network, weights(0), fold(0),
                                                                                          channels(), unsafe(), loss_);
@@ -88,7 +83,11 @@ class SplitNetwork {
     if (layer == 1) fold_layer<1>(network, stream);
     if (layer == 2) fold_layer<2>(network, stream);
     if (layer == 3) fold_layer<3>(network, stream);
-    if (layer == 4) fold_layer<4>(network, stream);
+    if (layer == 4) {
+      fold_layer<4>(network, stream);
+      // Last, when no layer waits for it: only faces that are computed again read it.
+      CUDA_CHECK(cudaMemcpyAsync(this->network(), network, net::kNetworkBytes, cudaMemcpyDeviceToDevice, stream));
+    }
   }
 
  private:

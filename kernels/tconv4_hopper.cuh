@@ -52,6 +52,8 @@ __device__ inline void multiply_row(float (&sum)[40], int warpgroup, int h, Imag
   products_commit();
 }
 
+static_assert(net::kTconv4.H % (2 * kImageStages) == 0, "every group of faces begins with the barriers as they were");
+
 // Puts the products of row h where row h - 3 was.
 __device__ inline void keep_row(const float (&sum)[40], int h, ImageShared& shared) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -120,7 +122,7 @@ __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_co
   extern __shared__ uint8_t memory[];
   ImageShared& shared = *reinterpret_cast<ImageShared*>(memory + (1024 - shared_address(memory) % 1024) % 1024);
   constexpr net::Layer l = net::kTconv4;
-  const int face = blockIdx.x * kImageFaces;
+  const int groups = (task.n + kImageFaces - 1) / kImageFaces;
   if (threadIdx.x == 0) {
     for (int s = 0; s < kImageStages; ++s) {
       barrier_init(&shared.full[s], 1);
@@ -138,12 +140,16 @@ __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_co
     arrive_expecting(&shared.weights_full, sizeof(shared.weights));
     for (int block = 0; block < ImageShared::kBlocks; ++block)
       load_box(shared.weights[block], &task.weights, block * kRowBytes / 2, 0, &shared.weights_full);
-    for (int h = 0; h < l.H; ++h) {
-      const int stage = h % kImageStages;
-      wait(&shared.empty[stage], h / kImageStages % 2 ^ 1);
-      arrive_expecting(&shared.full[stage], sizeof(shared.input[stage]));
-      for (int block = 0; block < ImageShared::kBlocks; ++block)
-        load_box(shared.input[stage][block], &task.input, block * kRowBytes / 2, face, h * l.W, &shared.full[stage]);
+    for (int group = blockIdx.x; group < groups; group += gridDim.x) {
+      for (int h = 0; h < l.H; ++h) {
+        const int stage = h % kImageStages;
+        wait(&shared.empty[stage], h / kImageStages % 2 ^ 1);
+        arrive_expecting(&shared.full[stage], sizeof(shared.input[stage]));
+        for (int block = 0; block < ImageShared::kBlocks; ++block) {
+          load_box(shared.input[stage][block], &task.input, block * kRowBytes / 2, group * kImageFaces, h * l.W,
+                   &shared.full[stage]);
+        }
+      }
     }
     return;
   }
@@ -151,21 +157,24 @@ __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_co
   const bool multiplies = warpgroup < 2;
   if (multiplies) wait(&shared.weights_full, 0);
   float sum[40];
-  for (int h = 0; h < l.H; ++h) {
-    if (multiplies) {
-      multiply_row(sum, warpgroup, h, shared);
-      if (h >= 2) gatherer.gather(task, face, h - 2, shared);
-      products_wait<0>();
-      if (threadIdx.x % 32 == 0) arrive(&shared.empty[h % kImageStages]);
-    } else if (h >= 2) {
-      gatherer.gather(task, face, h - 2, shared);
+  for (int group = blockIdx.x; group < groups; group += gridDim.x) {
+    const int face = group * kImageFaces;
+    for (int h = 0; h < l.H; ++h) {
+      if (multiplies) {
+        multiply_row(sum, warpgroup, h, shared);
+        if (h >= 2) gatherer.gather(task, face, h - 2, shared);
+        products_wait<0>();
+        if (threadIdx.x % 32 == 0) arrive(&shared.empty[h % kImageStages]);
+      } else if (h >= 2) {
+        gatherer.gather(task, face, h - 2, shared);
+      }
+      sync_group(1, kImageGatherers);  // nobody reads row h - 3 any more
+      if (multiplies) keep_row(sum, h, shared);
+      sync_group(1, kImageGatherers);  // row h is there
     }
-    sync_group(1, kImageGatherers);  // nobody reads row h - 3 any more
-    if (multiplies) keep_row(sum, h, shared);
-    sync_group(1, kImageGatherers);  // row h is there
+    gatherer.gather(task, face, l.H - 2, shared);
+    gatherer.gather(task, face, l.H - 1, shared);
   }
-  gatherer.gather(task, face, l.H - 2, shared);
-  gatherer.gather(task, face, l.H - 1, shared);
 #endif
 }
 

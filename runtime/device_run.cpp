@@ -7,15 +7,16 @@
 #include "network.h"
 #include "runtime/profile.h"
 
-DeviceRun::DeviceRun(Devices& devices, const float* network, std::vector<Share> chunks, const float* noise,
+DeviceRun::DeviceRun(DeviceThreads& devices, const float* network, std::vector<Share> chunks, const float* noise,
                      std::int64_t first_face, Sink& sink)
-    : network_(network),
+    : devices_(devices),
+      network_(network),
       chunks_(std::move(chunks)),
       noise_(noise),
       first_face_(first_face),
       sink_(sink),
       running_(devices.size()) {
-  for (auto& device : devices) threads_.emplace_back([this, &device] { drive(*device); });
+  devices_.begin([this](Device& device) { drive(device); });
 }
 
 DeviceRun::~DeviceRun() {
@@ -23,7 +24,7 @@ DeviceRun::~DeviceRun() {
     const std::lock_guard<std::mutex> lock(mutex_);
     next_ = chunks_.size();
   }
-  for (auto& thread : threads_) thread.join();
+  devices_.wait();
 }
 
 bool DeviceRun::done(int microseconds) {
@@ -43,7 +44,6 @@ bool DeviceRun::take(std::size_t* i) {
 // One device's thread: keeps all of its slots busy, and hands on its chunks in the order in which they were started.
 void DeviceRun::drive(Device& device) {
   try {
-    device.attach();
     if (network_) {
       const ProfileTimer timer;
       device.load_network(network_);

@@ -1,4 +1,4 @@
-// All devices of one rank at work on its chunks: a host thread a device, chunks handed out to whoever is free.
+// All devices of one rank at work on its chunks, which are handed out to whoever is free.
 #ifndef FACEGEN_RUNTIME_DEVICE_RUN_H_
 #define FACEGEN_RUNTIME_DEVICE_RUN_H_
 
@@ -7,11 +7,11 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "runtime/chunks.h"
 #include "runtime/device.h"
+#include "runtime/device_threads.h"
 
 // Where finished chunks go. Called from the devices' threads.
 class Sink {
@@ -27,7 +27,7 @@ class DeviceRun {
  public:
   // Starts every device. network: what the devices load first, or nullptr for the one that they have.
   // noise (faces, 100) of the share that the chunks cut up, whose first face is number first_face.
-  DeviceRun(Devices& devices, const float* network, std::vector<Share> chunks, const float* noise,
+  DeviceRun(DeviceThreads& devices, const float* network, std::vector<Share> chunks, const float* noise,
             std::int64_t first_face, Sink& sink);
   ~DeviceRun();  // stops handing out chunks, waits for the devices
 
@@ -39,6 +39,7 @@ class DeviceRun {
   void drive(Device& device);
   bool take(std::size_t* i);
 
+  DeviceThreads& devices_;
   const float* network_;
   const std::vector<Share> chunks_;
   const float* noise_;
@@ -50,7 +51,6 @@ class DeviceRun {
   std::size_t next_ = 0;      // chunk to hand out
   std::size_t running_;       // devices at work
   std::exception_ptr error_;  // the first
-  std::vector<std::thread> threads_;
 };
 
 #endif  // FACEGEN_RUNTIME_DEVICE_RUN_H_

@@ -217,8 +217,9 @@ Outcome run_simulated(std::int64_t faces, std::vector<std::unique_ptr<Simulated>
   }
   const auto chunks = plan_chunks({0, faces}, int(devices.size()), 16);
   Collect sink(chunks, faces);
+  DeviceThreads threads(devices);
   {
-    DeviceRun run(devices, network, chunks, noise.data(), 0, sink);
+    DeviceRun run(threads, network, chunks, noise.data(), 0, sink);
     while (!run.done(1000)) {
     }
   }
@@ -277,9 +278,59 @@ TEST(DeviceRun, EndsWhenThereIsNoPlaceLeft) {
   Devices devices;
   devices.push_back(std::make_unique<Simulated>(2, 1));
   const float network[] = {0}, noise[net::kNoise] = {};
-  DeviceRun run(devices, network, {{0, 1}}, noise, 0, sink);
+  DeviceThreads threads(devices);
+  DeviceRun run(threads, network, {{0, 1}}, noise, 0, sink);
   while (!run.done(1000)) {
   }
+}
+
+// ---- The threads
+
+TEST(DeviceThreads, DoRoundAfterRoundInTheThreadThatWasAttached) {
+  Devices devices;
+  std::vector<std::thread::id> attached(3), seen(3);
+  class Attached : public Simulated {
+   public:
+    explicit Attached(std::thread::id* thread) : Simulated(1, 1), thread_(thread) {}
+    void attach() override { *thread_ = std::this_thread::get_id(); }
+
+   private:
+    std::thread::id* thread_;
+  };
+  for (std::thread::id& thread : attached) devices.push_back(std::make_unique<Attached>(&thread));
+  DeviceThreads threads(devices);
+  ASSERT_EQ(threads.size(), 3u);
+  for (int round = 0; round < 100; ++round) {
+    std::atomic<int> calls{0};
+    threads.begin([&](Device& device) {
+      for (std::size_t i = 0; i < devices.size(); ++i) {
+        if (devices[i].get() == &device) seen[i] = std::this_thread::get_id();
+      }
+      ++calls;
+    });
+    threads.wait();
+    ASSERT_EQ(calls, 3);
+    ASSERT_EQ(seen, attached);
+  }
+}
+
+TEST(DeviceThreads, PassOnWhatAttachThrew) {
+  class Unattachable : public Simulated {
+   public:
+    Unattachable() : Simulated(1, 1) {}
+    void attach() override { throw Failure(kMachine, "no way to this device"); }
+  };
+  Devices devices;
+  devices.push_back(std::make_unique<Simulated>(1, 1));
+  devices.push_back(std::make_unique<Unattachable>());
+  EXPECT_THROW(DeviceThreads threads(devices), Failure);
+}
+
+TEST(DeviceThreads, AreNoneWithoutDevices) {
+  const Devices devices;
+  DeviceThreads threads(devices);
+  threads.begin([](Device&) { FAIL(); });
+  threads.wait();
 }
 
 }  // namespace
