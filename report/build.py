@@ -31,6 +31,7 @@ sources.DERIVED.update({
     "model.wide_enough": lambda n: model.LINK / sources.FACE_BYTES / model.GPUS,
     "model.gpu": model.gpu_rate,
     "model.start_up": model.start_up,
+    "model.two_gpus": model.two_gpus_at_best,
     **{f"model.{nodes}.{what}": lambda n, nodes=nodes, what=what: getattr(model.predict(n, nodes), what)
        for nodes in (1, 2, 16, 128) for what in ("computed", "by_speed", "as_built")},
 })

@@ -1,4 +1,4 @@
-"""A model of runs that could not be measured: several GPUs and nodes. All of its assumptions stand at the top.
+"""A model of runs that could not be measured: more than two GPUs, several nodes. All of its assumptions stand at the top.
 
 All results must end in rank 0's memory, so three things bound a run: the GPUs, rank 0's memory, and the network link
 into rank 0, which everything that another node computes has to pass.
@@ -23,13 +23,19 @@ class Prediction:
 
 
 def gpu_rate(n):
-    """faces/s of one GPU in a long run, host to host: between the two long runs that were measured."""
-    return (65536 - 8192) / (n("hopper.65536.seconds") - n("hopper.8192.seconds"))
+    """faces/s of one GPU, host to host, in the longest run that was measured."""
+    return n("one_gpu.262144.faces_per_s")
 
 
 def start_up(n):
     """Seconds of a run that do not grow with it: the weights in, the first chunk's way through, the last one's."""
     return n("hopper.1000.seconds") - 1000 / gpu_rate(n)
+
+
+def two_gpus_at_best(n):
+    """Speed-up of two GPUs over one on 65,536 faces where all but the start-up halves."""
+    one = n("one_gpu.65536.seconds")
+    return one / (start_up(n) + (one - start_up(n)) / 2)
 
 
 def predict(n, nodes, gpus=GPUS, link=LINK):

@@ -13,6 +13,7 @@ import re
 
 REPORT = pathlib.Path(__file__).resolve().parent
 PEERS, RUNS, LAYERS, DEVICE = "h100-peers", "h100-hopper-runs", "h100-hopper-layers", "h100-device-hopper"
+GPUS = "h100-multigpu"
 CHUNK = 2048  # faces of a chunk on an H100: kChunkFaces of kernels/hopper_generator.cu
 
 # name: (kind of file, path). {} stands for each of the words that follow.
@@ -91,6 +92,23 @@ SOURCES = {
     "cpu.runs_of_128": ("cpu-ladder", "accuracy_256_faces_worst_error_against_float64/runs of 128"),
     "host.faces_per_s.{}": ("h100-host-cpu", "runs[isa=avx512][threads={}][faces=1024]/faces_per_s_best", "1 2 4 8 16"),
     "host.share.{}": ("h100-host-cpu", "runs[isa=avx512][threads={}][faces=1024]/share_of_peak_best", "1 2 4 8 16"),
+
+    "one_gpu.{}.seconds": (GPUS, "entries[gpus=1][faces={}]/seconds", "65536"),
+    "one_gpu.{}.faces_per_s": (GPUS, "entries[gpus=1][faces={}]/faces_per_s", "65536 262144"),
+    "two_gpus.seconds": (GPUS, "entries[gpus=2][ranks=1][faces=262144]/seconds"),
+    "two_gpus.faces_per_s": (GPUS, "entries[gpus=2][ranks=1][faces=262144]/faces_per_s"),
+    "two_gpus.long.{}.speed_up": (GPUS, "entries[gpus=2][ranks={}][faces=262144]/speed_up", "1 2"),
+    "two_gpus.short.{}.speed_up": (GPUS, "entries[gpus=2][ranks={}][faces=65536][goal=1.95]/speed_up", "1 2"),
+    "two_gpus.short.runs": (GPUS, "entries[gpus=2][ranks=1][faces=65536][goal=1.95]/runs_s"),
+    "two_gpus.short.seconds": (GPUS, "entries[gpus=2][ranks=2][faces=65536][goal=1.95]/seconds"),
+    "two_gpus.numa_off": (GPUS, "entries[gpus=2][ranks=2][switches={'FACEGEN_NUMA': '0'}]/seconds"),
+    "two_gpus.messages": (GPUS, "entries[gpus=2][ranks=2][switches={'FACEGEN_SHARE': '0'}]/seconds"),
+    "two_gpus.weak.{}": (GPUS, "entries[gpus=2][ranks={}][faces=131072]/weak_efficiency", "1 2"),
+    "two_gpus.goal": (GPUS, "entries[gpus=2][ranks=1][faces=262144]/goal"),
+    "two_gpus.same_bytes": (GPUS, "same_bytes"),
+    "two_gpus.lost.{}": (GPUS, "lost_gpu[ranks={}]/seconds", "1 2"),
+    "copies.alone": (GPUS, "copies/to_host[placement=spread]/alone_bytes_per_s/median"),
+    "copies.together": (GPUS, "copies/to_host[placement=spread]/together_bytes_per_s"),
 
     "text.file.fprintf": ("h100-host-text", "[what=text out, fprintf][target=file]"),
     "text.file.1": ("h100-host-text", "[what=text out, ours][target=file][threads=1]"),
@@ -264,6 +282,15 @@ DERIVED = {
     "profile.tensor.tconv3": lambda n: n("profile.tconv3")["tensor_active_pct"],
     "profile.tensor.tconv4": lambda n: n("profile.tconv4")["tensor_active_pct"],
     "profile.tconv4.gb_s": lambda n: (n("profile.tconv4")["dram_read_MB"] + n("profile.tconv4")["dram_write_MB"]) * 1e3 / n("profile.tconv4")["us"],
+    "two_gpus.ways": lambda n: len([way for way in n("two_gpus.same_bytes") if way["same"]]),
+    "two_gpus.out": lambda n: n("two_gpus.faces_per_s") * FACE_BYTES / 1e9,
+    "two_gpus.out_share": lambda n: n("two_gpus.faces_per_s") * FACE_BYTES / n("copies.together"),
+    "two_gpus.short.fastest": lambda n: n("one_gpu.65536.seconds") / min(n("two_gpus.short.runs")),
+    "two_gpus.short.slowest": lambda n: n("one_gpu.65536.seconds") / max(n("two_gpus.short.runs")),
+    "two_gpus.noise": lambda n: n("two_gpus.short.seconds") / n("two_gpus.numa_off") - 1,
+    "two_gpus.messages.slower": lambda n: n("two_gpus.messages") / n("one_gpu.65536.seconds"),
+    "two_gpus.messages.gb": lambda n: 65536 / 2 * FACE_BYTES / 1e9,
+    "copies.four": lambda n: 4 * n("one_gpu.262144.faces_per_s") * FACE_BYTES / 1e9,
     "torch.release": lambda n: ".".join(n("torch.version").split(".")[:2]),
 }
 
@@ -299,6 +326,7 @@ FORMATS = {
     "3": lambda x: significant(x, 3),
     "percent": lambda x: f"{100 * x:.0f} %",
     "tenths": lambda x: f"{100 * x:.1f} %",
+    "GB_s": lambda x: significant(x / 1e9, 3),
     "ms": lambda x: f"{significant(1e3 * x, 3)} ms",
     "error": exponent,
 }

@@ -1,6 +1,6 @@
 """The report's larger tables, as Markdown: {{table:NAME}} in report.md."""
 import model
-from sources import LAYER_NAMES, Numbers, exponent, map_bytes, multiply_adds, significant, tensor_peak, units
+from sources import GPUS, LAYER_NAMES, Numbers, exponent, map_bytes, multiply_adds, significant, tensor_peak, units
 
 
 def table(head, align, rows):
@@ -71,6 +71,20 @@ def tiles(n: Numbers):
     return table(["layer", "tile", "depth", "stages", "blocks/SM", "TFLOP/s"], "lrrrrr", rows)
 
 
+def two_gpus(n: Numbers):
+    """Every way to run on two GPUs, beside one GPU."""
+    off = {"FACEGEN_SHARE": "shared arrays", "FACEGEN_NUMA": "NUMA placement"}
+    rows = []
+    for e in sorted(n.latest(GPUS)["entries"], key=lambda e: (e["faces"], e["gpus"], e["ranks"], len(e["switches"]))):
+        ms = [f"{1e3 * seconds:,.1f}" for seconds in (e["seconds"], min(e["runs_s"]), max(e["runs_s"]))]
+        share = e.get("efficiency", e.get("weak_efficiency"))
+        rows.append([f"{e['faces']:,}", e["gpus"], e["ranks"], ", ".join(off[switch] for switch in e["switches"]), ms[0],
+                     f"{ms[1]} to {ms[2]}", f"{e['faces_per_s']:,.0f}", f"{e['speed_up']:.2f}" if "speed_up" in e else "",
+                     f"{100 * share:.1f} %"])
+    return table(["faces", "GPUs", "ranks", "switched off", "ms", "runs, ms", "faces/s", "speed-up", "efficiency"],
+                 "rrrlrrrrr", rows)
+
+
 def scaling(n: Numbers):
     rows = []
     for nodes in (1, 2, 16, 128):
@@ -81,4 +95,4 @@ def scaling(n: Numbers):
                   "as built bounded by"], "rrrrrl", rows)
 
 
-TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, splits, tiles, scaling)}
+TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, splits, tiles, two_gpus, scaling)}
