@@ -12,7 +12,8 @@ import pathlib
 import re
 
 REPORT = pathlib.Path(__file__).resolve().parent
-PEERS, RUNS, LAYERS, DEVICE = "h100-peers", "h100-hopper-runs", "h100-hopper-layers", "h100-device-hopper"
+PEERS, EARLIER_PEERS, LIMITS = "h100-peers", "h100-peers-0cf57a9", "h100-limits"
+RUNS, LAYERS, DEVICE = "h100-hopper-runs", "h100-hopper-layers", "h100-device-hopper"
 GPUS = "h100-multigpu"
 CHUNK = 2048  # faces of a chunk on an H100: kChunkFaces of kernels/hopper_generator.cu
 
@@ -20,6 +21,17 @@ CHUNK = 2048  # faces of a chunk on an H100: kChunkFaces of kernels/hopper_gener
 SOURCES = {
     "hopper.{}.seconds": (PEERS, "entries[kernels=hopper][faces={}]/seconds", "1000 8192 65536"),
     "hopper.{}.faces_per_s": (PEERS, "entries[kernels=hopper][faces={}]/faces_per_s", "1000 8192 65536"),
+    "hopper8.{}.seconds": (PEERS, "entries[kernels=hopper8][faces={}]/seconds", "1000 8192 65536"),
+    "hopper8.{}.faces_per_s": (PEERS, "entries[kernels=hopper8][faces={}]/faces_per_s", "1000 8192 65536"),
+    "hopper8.worst_error": (PEERS, "entries[kernels=hopper8][faces=65536]/worst_error"),
+    "other_card.faces_per_s": (EARLIER_PEERS, "entries[kernels=hopper][faces=65536]/faces_per_s"),
+    "power.{}": (LIMITS, "power/rows[products={}]",
+                 "three of fp16, los of 8 bits|three of fp16, los of 11 bits|three of fp16, faces all zero|one of fp16, two of e4m3"),
+    "without.{}": (LIMITS, "without_a_part/rows[build={}]/layers",
+                   "whole|without epilogue|without weights|without faces|without either"),
+    "side_by_side.before": (LIMITS, "programs/rows[build=6d4e1ea]/median_ms"),
+    "side_by_side.after": (LIMITS, "programs/rows[build=direct epilogue][what=8-bit corrections in tconv1]/median_ms"),
+    "thousand": (LIMITS, "thousand/medians"),
     "hopper.worst_error": (PEERS, "entries[kernels=hopper][faces=65536]/worst_error"),
     "simt.seconds": (PEERS, "entries[kernels=simt][faces=65536]/seconds"),
     "simt.faces_per_s": (PEERS, "entries[kernels=simt][faces=65536]/faces_per_s"),
@@ -55,8 +67,7 @@ SOURCES = {
     "mma.faces_per_s": (PEERS, "entries[kernels=mma][faces=65536]/faces_per_s"),
     "mma.worst_error": (PEERS, "entries[kernels=mma][faces=65536]/worst_error"),
     "mma.many": ("h100-hopper-accuracy", "rows[layers=none, mma.sync: sums of 16 channels, added in fp32]/worst"),
-    "eight.worst.{}": ("h100-hopper-accuracy", "rows[layers={}]/worst", "none|1|2|3|1, 2|1, 2, 3"),
-    "eight.all.faces_per_s": (LAYERS, "steps[step=8-bit corrections in tconv1, 2 and 3]/chunks[faces=2048]/faces_per_s"),
+    "eight.worst.{}": ("h100-hopper-accuracy", "rows[layers={}]/worst", "none|1|2|3|1, 2|1, 2, 3|1, 2, 3, as kept"),
     "eight.before.us": (LAYERS, "steps[step=as the day before]/chunks[faces=2048]/layers[layer=tconv1]/us"),
     "amx.{}": ("cpu-amx", "scaling[isa=amx][threads={}]/faces_per_s_best", "1 4 16"),
     "amx.avx512.{}": ("cpu-amx", "scaling[isa=avx512][threads={}]/faces_per_s_best", "1 4 16"),
@@ -219,7 +230,7 @@ def multiply_adds(layer):
 
 
 def units(layer):
-    """What a layer's products take of the tensor cores' time, in fp16 products (kEightLayers of product_hopper.cuh)."""
+    """What a layer's products take of the tensor cores' time, in fp16 products (kAccurate of product_hopper.cuh)."""
     return 2 if layer == "tconv1" else 3
 
 
@@ -240,11 +251,35 @@ def tensor_peak(n):
     return 4096 * n("multiprocessors") * n("clock_mhz") * 1e6
 
 
+def middle(n, build, layer, what):
+    """Of the runs of a layer in a build of the kernels."""
+    values = [run[what] for run in n(f"without.{build}") if run["layer"] == layer]
+    return sum(values) / len(values)
+
+
+def saved(n, part, layer):
+    """The share of a layer's time that goes where the kernels lack a part."""
+    return 1 - middle(n, f"without {part}", layer, "us") / middle(n, "whole", layer, "us")
+
+
 DERIVED = {
     "gflop": lambda n: FLOPS / 1e9,
     "face_bytes": lambda n: FACE_BYTES,
     "speedup.fp32": lambda n: n("hopper.65536.faces_per_s") / n("torch.fp32.faces_per_s"),
     "speedup.fp16": lambda n: n("hopper.65536.faces_per_s") / n("torch.fp16.faces_per_s"),
+    "hopper8.gain": lambda n: n("hopper8.65536.faces_per_s") / n("hopper.65536.faces_per_s") - 1,
+    "speedup8.fp32": lambda n: n("hopper8.65536.faces_per_s") / n("torch.fp32.faces_per_s"),
+    "power.mhz": lambda n: n("power.three of fp16, los of 8 bits")["mhz"],
+    "power.bits11.mhz": lambda n: n("power.three of fp16, los of 11 bits")["mhz"],
+    "power.zero.mhz": lambda n: n("power.three of fp16, faces all zero")["mhz"],
+    "power.e4m3.mhz": lambda n: n("power.one of fp16, two of e4m3")["mhz"],
+    **{f"without.{part}.tconv1": lambda n, part=part: saved(n, part, "tconv1") for part in ("epilogue", "weights", "faces", "either")},
+    "without.epilogue.tconv3": lambda n: saved(n, "epilogue", "tconv3"),
+    **{f"whole.{layer}.tensor": lambda n, layer=layer: middle(n, "whole", layer, "tensor_active") for layer in ("tconv1", "tconv2", "tconv3")},
+    **{f"whole.{layer}.mhz": lambda n, layer=layer: middle(n, "whole", layer, "mhz") for layer in ("tconv1", "tconv2", "tconv3")},
+    "thousand.thread": lambda n: n("thousand")[1] * 1e-6,
+    "thousand.first": lambda n: n("thousand")[7] * 1e-6,
+    "thousand.last": lambda n: n("thousand")[10] * 1e-6,
     "goal.reached": lambda n: n("hopper.65536.faces_per_s") / n("goal.faces_per_s"),
     "on_device.tflops_fp16": lambda n: n("on_device.faces_per_s") * sum(units(layer) * 2 * multiply_adds(layer) for layer in LAYER_NAMES) / 1e12,
     "profile.tensor.tconv1": lambda n: n("profile.tconv1")["tensor_active_pct"],
