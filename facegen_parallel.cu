@@ -38,7 +38,8 @@ namespace {
 
 // What every rank knows of every rank, since facegen_init.
 struct Team {
-  std::vector<std::int64_t> speed;        // faces/s into rank 0's memory, roughly; 0: a rank without devices
+  std::vector<std::int64_t> own_speed;    // faces/s of its devices, roughly; 0: a rank without devices
+  std::vector<std::int64_t> speed;        // what of that reaches rank 0's memory
   std::vector<std::int64_t> devices;      // how many
   std::vector<std::int64_t> chunk_faces;  // what its devices take at a time
 };
@@ -126,14 +127,15 @@ Devices open_devices() {
   return devices;
 }
 
-// What of all ranks' speeds reaches rank 0. leaders: for each rank, the first rank of its node.
+// What of all ranks' speeds reaches rank 0. leaders: for each rank, the first rank with the same way there; rank 0's
+// need no messages.
 std::vector<std::int64_t> reachable_speeds(const std::vector<std::int64_t>& speeds,
                                            const std::vector<std::int64_t>& leaders) {
   const std::vector<Link> links = measure_links(leaders);
   std::vector<double> faces_per_s;
   for (const Link& link : links) faces_per_s.push_back(link.bytes_per_s() / double(kFaceBytes));
   const Link& mine = links[rank()];
-  if (node_place().index == 0 && mine.bytes > 0)
+  if (leaders[rank()] == rank() && mine.bytes > 0)
     profile_add("link", "", double(mine.nanoseconds) * 1e-9, mine.bytes, 0);
   return cap_by_links(speeds, leaders, faces_per_s);
 }
@@ -393,7 +395,8 @@ extern "C" void facegen_init(void) {
   g_team.chunk_faces = all_gather(chunk_faces);
 
   const auto leaders = all_gather(node_place().leader);
-  g_team.speed = reachable_speeds(all_gather(speed), leaders);
+  g_team.own_speed = all_gather(speed);
+  g_team.speed = reachable_speeds(g_team.own_speed, leaders);
   const auto all_nodes = all_gather(std::int64_t(nodes));
   g_nodes = 0;
   for (int r = 0; r < rank_count(); ++r) {
@@ -405,6 +408,16 @@ extern "C" void facegen_init(void) {
 extern "C" void facegen_share(void) {
   share_arrays();
   if (!is_root() && !sees_root_arrays(rank())) need_send_buffers();
+
+  // Ranks of rank 0's node that do not see its arrays send messages, too: they have a link like another node's.
+  std::vector<std::int64_t> leaders = all_gather(node_place().leader);
+  int blind = 0;  // the first of them
+  for (int r = 1; r < rank_count(); ++r) {
+    if (leaders[r] != leaders[0] || sees_root_arrays(r)) continue;
+    if (blind == 0) blind = r;
+    leaders[r] = blind;
+  }
+  if (blind != 0) g_team.speed = reachable_speeds(g_team.own_speed, leaders);
 }
 
 extern "C" void facegen(int num_to_gen, float* network, float* inputs, float* outputs) {

@@ -58,7 +58,7 @@ std::unique_ptr<Generator> make_mma_generator(const cudaDeviceProp& device);
 // Hopper tensor cores (wgmma, bulk copies), fp32-class accuracy: H100, H200.  -> kernels/hopper_generator.cu
 std::unique_ptr<Generator> make_hopper_generator(const cudaDeviceProp& device);
 
-// The same, faster by an eighth and with twice the worst error (3.6e-4 over 65,536 faces, a third of what
+// The same, faster by a seventh and with twice the worst error (3.3e-4 over 65,536 faces, a third of what
 // compare_result allows); taken only where FACEGEN_KERNELS asks for it.
 std::unique_ptr<Generator> make_hopper8_generator(const cudaDeviceProp& device);
 

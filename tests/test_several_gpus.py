@@ -56,7 +56,7 @@ def test_same_bytes_however_shared_out(count, ranks, share, gpus, files):
 @pytest.mark.parametrize("share", [1, 0], ids=["in_place", "messages"])
 def test_neighbours_compute_in_place(share, gpus, files, tmp_path):
     """Every rank drives its own GPUs, and no face moves between ranks of one node unless it was forbidden to share."""
-    gpus(4, SHARE=share)
+    gpus(4, SHARE=share, SIMULATED_SPEED=100)  # so slow that any link carries it
     noise, faces, _ = files(5000)
     done = generate(2, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none")
     assert done.returncode == 0, done.stderr
@@ -68,6 +68,24 @@ def test_neighbours_compute_in_place(share, gpus, files, tmp_path):
     gather = next(row for row in stages if row["stage"] == "gather")
     assert gather["faces"] == 2500
     assert gather["bytes"] == (0 if share else 2500 * 49152)
+
+
+@needs_mpi
+def test_neighbours_that_send_get_what_messages_carry(gpus, files, tmp_path):
+    """Ranks of one node that cannot share memory: the second computes no more than reaches the first."""
+    gpus(2, SHARE=0, SIMULATED_SPEED=10_000_000)  # 0.5 TB/s each
+    n = 4000
+    noise, faces, expected = files(n)
+    done = generate(2, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none")
+    assert done.returncode == 0, done.stderr
+    stages = json.loads((tmp_path / "profile.json").read_text())["stages"]
+    [link] = [row for row in stages if row["stage"] == "link"]
+    assert link["rank"] == 1
+    computed = sum(row["faces"] for row in stages if row["stage"] == "compute" and row["rank"] == 1)
+    carried = link["bytes"] / link["seconds"] / 49152
+    assert computed == pytest.approx(n * carried / (carried + 10_000_000), rel=0.01, abs=2)
+    assert 0 < computed < n // 10
+    assert np.load(faces).tobytes() == expected.tobytes()
 
 
 @needs_mpi

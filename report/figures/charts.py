@@ -8,6 +8,7 @@ def peers(n, to):
     """Speed against error: ours and PyTorch on one GPU."""
     made, axes = figure(2.1)
     rows = [("facegen_parallel, tensor cores", "hopper.65536.faces_per_s", "hopper.worst_error", "o", BLUE),
+            ("the same, hopper8", "hopper8.65536.faces_per_s", "hopper8.worst_error", "D", BLUE),
             ("facegen_parallel, fp32", "simt.faces_per_s", "simt.worst_error", "o", SKY),
             ("PyTorch compiled, fp32", "torch.fp32.faces_per_s", "torch.fp32.worst_error", "s", ORANGE),
             ("PyTorch compiled, tf32", "torch.tf32.faces_per_s", "torch.tf32.worst_error", "s", RED),
