@@ -179,7 +179,7 @@ class Gpu : public Device {
     network_ = network;
     network_pinned_ = is_pinned(network);
     if (!network_pinned_) upload_.synchronize();  // the copy before may still read the staged network
-    upload_.wait(loaded_[net::kLayers - 1]);      // and packing before the network on the GPU
+    upload_.wait(loaded_[layers_sent_ - 1]);      // and packing before the network on the GPU
     upload_layer(0);
     loading_ = true;
     layers_sent_ = 1;

@@ -6,8 +6,8 @@
 //             16 bit  lo = fp16(x - hi)
 //             8 bit   hi, lo, hi', lo' rounded to e4m3 (4 bits), which the tensor cores take at twice the rate: two
 //                     units of time instead of three, for four times the error. Their sums come first, by themselves.
-//           Which layers take 8 bits was chosen by measured error: see corrections_in_8_bits in product_hopper.cuh. The
-//           mma kernels take 16 bits everywhere.
+//           Which layers take 8 bits was chosen by measured error: see kAccurate in product_hopper.cuh. The mma kernels
+//           take 16 bits everywhere.
 // Rows.     A pixel of a face, or an output column's weights for a filter tap: C channels in 4 C bytes, in blocks of
 //           128 bytes (what one bulk copy brings, and the width of the swizzle).
 //             16 bit  C / 32 blocks: 32 his, their 32 los
