@@ -111,12 +111,12 @@ static_assert(kImageGatherers == 2 * net::kTconv4.out_W * net::kTconv4.K, "a thr
 }  // namespace
 #endif  // FACEGEN_SM90A
 
-// A block computes 4 faces at a time, walking down the 32 input rows. With so few output channels a gather would read every input
-// pixel from shared memory 9 times for 12 columns; here each input pixel is multiplied once, with all 25 taps x 3
-// channels (75 columns, padded to 80), into shared memory, and every output value then collects its 4, 6 or 9 products.
-// The last three rows of products are kept. Row h + 2 is multiplied while output rows 2 h and 2 h + 1 are collected.
-// Every input byte is read from memory exactly once, every output row is written in whole lines.
-// Grid: at most ceil(n / 4) blocks of 416 threads, which take the groups of 4 faces in turn; kImageSharedBytes.
+// A block computes 4 faces at a time, walking down the 32 input rows. With so few output channels a gather would read
+// every input pixel from shared memory 9 times for 12 columns; here each input pixel is multiplied once, with all 25
+// taps x 3 channels (75 columns, padded to 80), into shared memory, and every output value then collects its 4, 6 or 9
+// products. The last three rows of products are kept. Row h + 2 is multiplied while output rows 2 h and 2 h + 1 are
+// collected. Every input byte is read from memory exactly once, every output row is written in whole lines. Grid: at
+// most ceil(n / 4) blocks of 416 threads, which take the groups of 4 faces in turn; kImageSharedBytes.
 __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_constant__ ImageTask task) {
 #if FACEGEN_SM90A
   extern __shared__ uint8_t memory[];
