@@ -42,6 +42,7 @@ struct Team {
   std::vector<std::int64_t> speed;        // what of that reaches rank 0's memory
   std::vector<std::int64_t> devices;      // how many
   std::vector<std::int64_t> chunk_faces;  // what its devices take at a time
+  std::vector<std::int64_t> leaders;      // the first rank of its node
 };
 
 facegen_options g_options = {nullptr, 0, nullptr};
@@ -127,17 +128,16 @@ Devices open_devices() {
   return devices;
 }
 
-// What of all ranks' speeds reaches rank 0. leaders: for each rank, the first rank with the same way there; rank 0's
-// need no messages.
-std::vector<std::int64_t> reachable_speeds(const std::vector<std::int64_t>& speeds,
-                                           const std::vector<std::int64_t>& leaders) {
+// What of all ranks' own speeds reaches rank 0. leaders: for each rank, the first rank with the same way there; rank
+// 0's need no messages.
+std::vector<std::int64_t> reachable_speeds(const std::vector<std::int64_t>& leaders) {
   const std::vector<Link> links = measure_links(leaders);
   std::vector<double> faces_per_s;
   for (const Link& link : links) faces_per_s.push_back(link.bytes_per_s() / double(kFaceBytes));
   const Link& mine = links[rank()];
   if (leaders[rank()] == rank() && mine.bytes > 0)
     profile_add("link", "", double(mine.nanoseconds) * 1e-9, mine.bytes, 0);
-  return cap_by_links(speeds, leaders, faces_per_s);
+  return cap_by_links(g_team.own_speed, leaders, faces_per_s);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -394,13 +394,13 @@ extern "C" void facegen_init(void) {
   g_team.devices = all_gather(std::int64_t(g_devices.size()));
   g_team.chunk_faces = all_gather(chunk_faces);
 
-  const auto leaders = all_gather(node_place().leader);
+  g_team.leaders = all_gather(node_place().leader);
   g_team.own_speed = all_gather(speed);
-  g_team.speed = reachable_speeds(g_team.own_speed, leaders);
+  g_team.speed = reachable_speeds(g_team.leaders);
   const auto all_nodes = all_gather(std::int64_t(nodes));
   g_nodes = 0;
   for (int r = 0; r < rank_count(); ++r) {
-    if (leaders[r] == node_place().leader) g_nodes |= NumaNodes(all_nodes[r]);
+    if (g_team.leaders[r] == node_place().leader) g_nodes |= NumaNodes(all_nodes[r]);
   }
   if (!is_root() && !beside_root()) need_send_buffers();
 }
@@ -410,14 +410,14 @@ extern "C" void facegen_share(void) {
   if (!is_root() && !sees_root_arrays(rank())) need_send_buffers();
 
   // Ranks of rank 0's node that do not see its arrays send messages, too: they have a link like another node's.
-  std::vector<std::int64_t> leaders = all_gather(node_place().leader);
+  std::vector<std::int64_t> leaders = g_team.leaders;
   int blind = 0;  // the first of them
   for (int r = 1; r < rank_count(); ++r) {
     if (leaders[r] != leaders[0] || sees_root_arrays(r)) continue;
     if (blind == 0) blind = r;
     leaders[r] = blind;
   }
-  if (blind != 0) g_team.speed = reachable_speeds(g_team.own_speed, leaders);
+  if (blind != 0) g_team.speed = reachable_speeds(leaders);
 }
 
 extern "C" void facegen(int num_to_gen, float* network, float* inputs, float* outputs) {

@@ -164,7 +164,7 @@ def gpu_facts():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=int, nargs="+", default=[1000, 8192, 65536], metavar="N")
-    parser.add_argument("--kernels", nargs="+", default=["", "mma", "simt"], help="kinds of kernels; '' for the best")
+    parser.add_argument("--kernels", nargs="+", help="kinds of kernels, '' for the best; default: all that the GPU runs")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of ours for each N")
     parser.add_argument("--peer-faces", type=int, default=32768, help="faces for PyTorch; 0 leaves it out")
     parser.add_argument("--no-compile", action="store_true", help="leave out the compiled modes")
@@ -173,6 +173,9 @@ def main():
     parser.add_argument("--commit", default="", help="what was measured, where git is not at hand")
     parser.add_argument("--options", type=shlex.split, default=[], help="further options for facegen_parallel, in one word")
     arguments = parser.parse_args()
+
+    hopper = torch.cuda.get_device_capability() == (9, 0)
+    all_kernels = arguments.kernels or (["hopper", "hopper8", "mma", "simt"] if hopper else ["", "mma", "simt"])
 
     layers = folded_weights(ROOT / "network.bin")
     most = max(arguments.faces + [arguments.peer_faces])
@@ -185,7 +188,7 @@ def main():
         folder = pathlib.Path(scratch)
         for n in arguments.faces:
             np.save(folder / f"noise{n}.npy", noise[:n].numpy())
-            for kernels in arguments.kernels:
+            for kernels in all_kernels:
                 entries.append(ours(kernels, n, arguments.runs, folder, expected, arguments.options))
     if arguments.peer_faces:
         entries += peers(layers, noise[:arguments.peer_faces].pin_memory(), expected, not arguments.no_compile)

@@ -9,7 +9,6 @@
 // time, and so of the power, which is what limits all of them. Worst error of a face over 65,536 faces of the shipped
 // network: in tconv1 alone 1.7e-4, in all three 3.3e-4.
 constexpr unsigned kAccurate = 1 << 1, kFast = 1 << 1 | 1 << 2 | 1 << 3;
-__host__ __device__ constexpr bool in_8_bits(unsigned eight_layers, int layer) { return eight_layers >> layer & 1; }
 
 template <int layer, unsigned eight_layers>
 struct HopperPlan : Plan<layer, in_8_bits(eight_layers, layer)> {

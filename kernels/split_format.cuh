@@ -42,6 +42,9 @@ constexpr int kWeightHi8Exponent = -6, kWeightLo8Exponent = 5;  // of weights
 constexpr float kCorrections8Factor = 0.5f;                     // takes the 2^1 away
 constexpr float kLargest8 = 448;                                // of e4m3
 
+// Whether a layer has 8-bit corrections. eight_layers: bit l is set where layer l has.
+__host__ __device__ constexpr bool in_8_bits(unsigned eight_layers, int layer) { return eight_layers >> layer & 1; }
+
 // What a map can hold.
 __host__ __device__ constexpr float largest_value(bool eight) {
   return eight ? kLargest8 * (1 << -kHi8Exponent) : 65504;

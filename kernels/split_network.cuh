@@ -55,6 +55,8 @@ struct Workspace {
 template <unsigned eight_layers>
 class SplitNetwork {
  public:
+  static constexpr unsigned kEightLayers = eight_layers;
+
   // loss: of one addition, as a share of the sum, that packed weights make up for (see kLoss)
   explicit SplitNetwork(float loss) : loss_(loss), memory_(where_.bytes) {
     CUDA_CHECK(cudaMemset(memory_.bytes(), 0, where_.bytes));  // the weights' padding stays zero
@@ -94,7 +96,7 @@ class SplitNetwork {
   template <int layer>
   void fold_layer(const float* network, cudaStream_t stream) {
     Channels* in = channels() + layer - 1;
-    fold_tconv<layer, (eight_layers >> layer & 1) != 0><<<net::kTable.layer[layer].K, 32 * kFoldWarps, 0, stream>>>(
+    fold_tconv<layer, in_8_bits(eight_layers, layer)><<<net::kTable.layer[layer].K, 32 * kFoldWarps, 0, stream>>>(
         network, in, weights(layer), fold(layer), layer == 4 ? nullptr : in + 1, unsafe(), loss_);
     CUDA_CHECK(cudaGetLastError());
   }

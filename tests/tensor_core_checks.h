@@ -5,8 +5,6 @@
 // is tested, and then includes this:
 //   using Tested = ...Generator;
 //   constexpr auto make_tested = make_..._generator;
-//   Channels* channels_of(const Tested&);  // what is typical of its maps, in device memory
-//   constexpr bool in_8_bits(int layer);   // whether a layer has 8-bit corrections
 //   constexpr double kLimit = ...;         // worst error of a value of a face
 #ifndef FACEGEN_TESTS_TENSOR_CORE_CHECKS_H_
 #define FACEGEN_TESTS_TENSOR_CORE_CHECKS_H_
@@ -40,6 +38,8 @@ void await_layer(int layer, const cudaEvent_t* loaded, cudaStream_t stream) {
 namespace {
 
 using Map = std::vector<double>;
+
+constexpr unsigned kEightLayers = decltype(Tested::split_)::kEightLayers;  // see in_8_bits
 
 double from_e4m3(char bits) {
   __nv_fp8_e4m3 value;
@@ -237,7 +237,7 @@ double test_network(Bench& b, const char* name, const std::vector<float>& networ
 
   const Workspace where(n);
   std::vector<Channels> channels(4);
-  CUDA_CHECK(cudaMemcpy(channels.data(), channels_of(b.generator), 4 * sizeof(Channels), cudaMemcpyDeviceToHost));
+  CUDA_CHECK(cudaMemcpy(channels.data(), b.generator.split_.channels(), 4 * sizeof(Channels), cudaMemcpyDeviceToHost));
   for (int layer = 0; layer < 4; ++layer) {
     const net::Layer& l = net::kTable.layer[layer];
     const std::size_t pixels = std::size_t(l.out_H) * l.out_W, row_bytes = split_row_bytes(l.K);
@@ -251,7 +251,7 @@ double test_network(Bench& b, const char* name, const std::vector<float>& networ
         for (int k = 0; k < l.K; ++k) {
           const char* row = &map[(p * n + pick[i]) * row_bytes];
           auto half = [&](int byte) { return double(__half2float(*reinterpret_cast<const __half*>(row + byte))); };
-          const bool eight = in_8_bits(layer + 1);
+          const bool eight = in_8_bits(kEightLayers, layer + 1);
           const double lo = eight ? std::ldexp(from_e4m3(row[first8_byte(l.K, k)]), -kLo8Exponent) : half(lo16_byte(k));
           const double kept = half(hi_byte(eight, k)) + lo;
           const double t = truth[i][layer][p * l.K + k];
@@ -456,7 +456,7 @@ void bench(Bench& b, const std::vector<float>& network, FILE* json) {
               first ? "" : ", ", n, one, steady, n / steady * 1e3);
     first = false;
     for (int layer = 0; layer < 5; ++layer) {
-      const double tflops = (in_8_bits(layer) ? 2 : 3) * 2 * macs[layer] * n / ms[layer] * 1e-9;
+      const double tflops = (in_8_bits(kEightLayers, layer) ? 2 : 3) * 2 * macs[layer] * n / ms[layer] * 1e-9;
       printf("   %-7s %8.1f us  %6.1f TFLOP/s of fp16 products, %4.1f%% of the peak\n", net::kTable.layer[layer].name,
              ms[layer] * 1e3, tflops, tflops * 1e14 / (3 * g.peak_flops()));
       if (json)

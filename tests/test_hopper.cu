@@ -6,8 +6,6 @@ namespace {
 
 using Tested = HopperGenerator<kAccurate>;
 constexpr auto make_tested = make_hopper_generator;
-Channels* channels_of(const Tested& generator) { return generator.split_.channels(); }
-constexpr bool in_8_bits(int layer) { return ::in_8_bits(kAccurate, layer); }
 constexpr double kLimit = 2e-4;
 
 }  // namespace

@@ -7,8 +7,6 @@ namespace {
 
 using Tested = HopperGenerator<kFast>;
 constexpr auto make_tested = make_hopper8_generator;
-Channels* channels_of(const Tested& generator) { return generator.split_.channels(); }
-constexpr bool in_8_bits(int layer) { return ::in_8_bits(kFast, layer); }
 constexpr double kLimit = 4e-4;
 
 }  // namespace

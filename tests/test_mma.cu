@@ -7,8 +7,6 @@ namespace {
 
 using Tested = MmaGenerator;
 constexpr auto make_tested = make_mma_generator;
-Channels* channels_of(const Tested& generator) { return generator.split_.channels(); }
-constexpr bool in_8_bits(int) { return false; }
 constexpr double kLimit = 2e-4;
 
 }  // namespace
