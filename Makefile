@@ -75,12 +75,17 @@ CONFIG := $(CXX)$(if $(HAVE_CUDA),-cuda$(subst $(space),-,$(ARCHS)))$(if $(HAVE_
           $(HAVE_PNG),-png)$(if $(filter 1,$(DEBUG)),-debug)$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 BUILD := build/$(subst /,_,$(CONFIG))
 
-IO_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard io/*.cpp))
-DRIVER_OBJECTS := $(IO_OBJECTS) $(addprefix $(BUILD)/,main.o runtime/batches.o runtime/options.o runtime/profile.o runtime/progress.o runtime/hooks.o)
-CPU_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard cpu/*.cpp))
-GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu)),$(BUILD)/kernels/no_gpu.o)
-RUN_OBJECTS := $(addprefix $(BUILD)/runtime/,chunks.o device_run.o device_threads.o host_memory.o numa.o)
-PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/runtime/shared_arrays.o $(BUILD)/runtime/links.o $(BUILD)/facegen_parallel.o
+objects = $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard $(1)/*.cpp))
+IO_OBJECTS := $(call objects,io)
+COMMON_OBJECTS := $(call objects,common)
+DRIVER_OBJECTS := $(BUILD)/main.o $(call objects,driver) $(IO_OBJECTS) $(COMMON_OBJECTS)
+CPU_OBJECTS := $(call objects,cpu)
+GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu kernels/*/*.cu)),$(BUILD)/kernels/no_gpu.o)
+# The ranks of a job, with MPI and without.
+SINGLE_RANK := $(addprefix $(BUILD)/run/,ranks.o launch.o ranks_single.o)
+RANKS := $(if $(HAVE_MPI),$(addprefix $(BUILD)/run/,ranks.o launch.o ranks_mpi.o),$(SINGLE_RANK))
+RUN_OBJECTS := $(filter-out $(BUILD)/run/ranks% $(BUILD)/run/launch.o,$(call objects,run))
+PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/facegen_parallel.o
 
 .PRECIOUS: $(BUILD)/%.o
 $(BUILD)/%.o: %.cpp
@@ -107,10 +112,7 @@ ifneq ($(filter x86_64%,$(shell $(CXX) -dumpmachine)),)
   $(BUILD)/cpu/kernels_amx.o: EXTRA_FLAGS += $(if $(HAVE_AMX),-mavx512f -mfma $(AMX_FLAGS))
 endif
 
-# The ranks of a job, with MPI and without.
-$(BUILD)/runtime/ranks_mpi.o: EXTRA_FLAGS = $(MPI_FLAGS)
-SINGLE_RANK := $(addprefix $(BUILD)/runtime/,ranks.o launch.o ranks_single.o)
-RANKS := $(if $(HAVE_MPI),$(addprefix $(BUILD)/runtime/,ranks.o launch.o ranks_mpi.o),$(SINGLE_RANK))
+$(BUILD)/run/ranks_mpi.o: EXTRA_FLAGS = $(MPI_FLAGS)
 
 # ---- Programs -----------------------------------------------------------------------------------------------------------
 
@@ -172,7 +174,7 @@ answers: facegen_seq
 PYTHON ?= $(or $(shell for p in python3 /usr/bin/python3; do $$p -c 'import numpy, pytest' 2> /dev/null && echo $$p && break; done),python3)
 TEST_PROGRAMS := $(patsubst tests/%.cpp,$(BUILD)/tests/%,$(wildcard tests/test_*.cpp))
 $(BUILD)/tests/test_io_writers.o: EXTRA_FLAGS = $(IO_FLAGS)
-TEST_OBJECTS := $(IO_OBJECTS) $(CPU_OBJECTS) $(RUN_OBJECTS) $(GPU_OBJECTS) $(BUILD)/runtime/options.o $(BUILD)/runtime/profile.o
+TEST_OBJECTS := $(IO_OBJECTS) $(COMMON_OBJECTS) $(CPU_OBJECTS) $(RUN_OBJECTS) $(GPU_OBJECTS) $(RANKS) $(BUILD)/driver/options.o
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)
 	@mkdir -p $(@D)
@@ -200,10 +202,10 @@ $(BUILD)/gpu/test_gpu: tests/test_gpu.cu
 $(BUILD)/gpu/test_hopper: tests/test_hopper.cu
 $(BUILD)/gpu/test_hopper8: tests/test_hopper8.cu
 $(BUILD)/gpu/test_mma: tests/test_mma.cu
-$(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/runtime/chunks.o
-$(BUILD)/gpu/copy_rates: bench/copy_rates.cu $(addprefix $(BUILD)/runtime/,host_memory.o numa.o)
+$(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/run/chunks.o
+$(BUILD)/gpu/copy_rates: bench/copy_rates.cu $(addprefix $(BUILD)/run/,host_memory.o numa.o)
 # test_hopper, test_hopper8 and test_mma look into their generator: they include its source, in place of its object.
-$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS) $(BUILD)/runtime/numa.o
+$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS) $(BUILD)/run/numa.o
 $(GPU_PROGRAMS) $(BUILD)/gpu/copy_rates:
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS_ALL) $< $(filter %.o,$^) -Xcompiler -pthread -o $@
@@ -215,7 +217,7 @@ test-gpu: all $(GPU_PROGRAMS)
 
 BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
 $(BUILD)/bench/bench_cpu.o: EXTRA_FLAGS = $(if $(HAVE_AMX),$(AMX_FLAGS))
-BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(IO_OBJECTS) $(BUILD)/runtime/batches.o $(BUILD)/runtime/profile.o $(BUILD)/runtime/hooks.o $(RANKS)
+BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(IO_OBJECTS) $(COMMON_OBJECTS) $(addprefix $(BUILD)/driver/,batches.o hooks.o) $(RANKS)
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BENCH_OBJECTS)
 	@mkdir -p $(@D)
@@ -259,7 +261,7 @@ submission:
 # ---- Installing -----------------------------------------------------------------------------------------------------------
 
 PROGRAMS := facegen_seq facegen_parallel compare_result
-VERSION := $(shell sed -n 's/.*kVersion = "\(.*\)";/\1/p' runtime/options.h)
+VERSION := $(shell sed -n 's/.*kVersion = "\(.*\)";/\1/p' driver/options.h)
 BIN = $(DESTDIR)$(PREFIX)/bin
 MAN = $(DESTDIR)$(PREFIX)/share/man/man1
 COMPLETIONS = $(DESTDIR)$(PREFIX)/share/bash-completion/completions

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "common/failure.h"
 #include "network.h"
-#include "runtime/failure.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 /* The seam between the driver (main.cpp) and whatever computes the faces. Includable from C, C++ and CUDA.
  *
  * The first three functions are the course's interface. A translation unit that implements just these three links with
- * the driver unchanged (`make custom SRC=...`): runtime/hooks.cpp has a weak default for every hook below them. */
+ * the driver unchanged (`make custom SRC=...`): driver/hooks.cpp has a weak default for every hook below them. */
 #ifndef FACEGEN_H_
 #define FACEGEN_H_
 

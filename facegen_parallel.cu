@@ -1,12 +1,12 @@
 // The parallel program, as the story of one run: ranks -> devices -> chunks -> layers -> host.
 //
-//   ranks     rank 0 broadcasts the network and sends every rank its share of the noise        runtime/ranks.h
-//             (no more than what its devices compute and its node's link carries)              runtime/links.h
-//   devices   each rank drives the GPUs of its node that are its own, or else its CPU cores    runtime/device.h
-//   chunks    a device takes the next chunk of its rank's share whenever it has a free slot    runtime/device_run.h
+//   ranks     rank 0 broadcasts the network and sends every rank its share of the noise        run/ranks.h
+//             (no more than what its devices compute and its node's link carries)              run/links.h
+//   devices   each rank drives the GPUs of its node that are its own, or else its CPU cores    run/device.h
+//   chunks    a device takes the next chunk of its rank's share whenever it has a free slot    run/device_run.h
 //   layers    proj and four transposed convolutions over a chunk of faces                      kernels/, cpu/
 //   host      finished chunks go straight to their place in rank 0's result array, while others compute: ranks of
-//             rank 0's node compute into it, others send                                       runtime/shared_arrays.h
+//             rank 0's node compute into it, others send                                       run/shared_arrays.h
 //
 // A face is computed by the same sums in the same order wherever it is computed and whatever chunk it comes in, so the
 // result does not depend on the number of ranks, devices or chunks.
@@ -22,17 +22,17 @@
 #include <utility>
 #include <vector>
 
+#include "common/failure.h"
+#include "common/profile.h"
+#include "driver/batches.h"
 #include "facegen.h"
 #include "network.h"
-#include "runtime/batches.h"
-#include "runtime/chunks.h"
-#include "runtime/device.h"
-#include "runtime/device_run.h"
-#include "runtime/failure.h"
-#include "runtime/links.h"
-#include "runtime/profile.h"
-#include "runtime/ranks.h"
-#include "runtime/shared_arrays.h"
+#include "run/chunks.h"
+#include "run/device.h"
+#include "run/device_run.h"
+#include "run/links.h"
+#include "run/ranks.h"
+#include "run/shared_arrays.h"
 
 namespace {
 

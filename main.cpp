@@ -18,18 +18,18 @@
 #include <thread>
 #include <vector>
 
+#include "common/failure.h"
+#include "common/profile.h"
+#include "driver/batches.h"
+#include "driver/options.h"
+#include "driver/progress.h"
 #include "facegen.h"
 #include "io/output_file.h"
 #include "io/readers.h"
 #include "io/writers.h"
 #include "network.h"
-#include "runtime/batches.h"
-#include "runtime/failure.h"
-#include "runtime/launch.h"
-#include "runtime/options.h"
-#include "runtime/profile.h"
-#include "runtime/progress.h"
-#include "runtime/ranks.h"
+#include "run/launch.h"
+#include "run/ranks.h"
 
 namespace {
 

@@ -77,8 +77,7 @@ constexpr int kFaceFloats = kFaceH * kFaceW * kFaceC;  // 12,288
 // Multiply-adds that a face needs in a layer, those on inputs or outputs off the map's border not counted: along one
 // side of H input pixels, all 5 filter taps of each hit the output but for one of the first and two of the last.
 constexpr double multiply_adds(const Layer& l) {
-  return l.H == 1 ? double(l.C) * l.out_H * l.out_W * l.K
-                  : double(kFilter * l.H - 3) * (kFilter * l.W - 3) * l.C * l.K;
+  return l.H == 1 ? double(l.C) * l.out_H * l.out_W * l.K : double(kFilter * l.H - 3) * (kFilter * l.W - 3) * l.C * l.K;
 }
 
 // In the whole network: 136.9 million.

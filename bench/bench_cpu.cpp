@@ -43,7 +43,7 @@
 #include "cpu/kernels.h"
 #include "cpu/pack.h"
 #include "network.h"
-#include "runtime/device.h"
+#include "run/device.h"
 
 namespace {
 

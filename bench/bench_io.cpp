@@ -20,10 +20,10 @@
 #include <thread>
 #include <vector>
 
+#include "common/failure.h"
 #include "io/readers.h"
 #include "io/writers.h"
 #include "network.h"
-#include "runtime/failure.h"
 
 namespace {
 

@@ -20,10 +20,10 @@
 #include <thread>
 #include <vector>
 
+#include "common/failure.h"
 #include "kernels/cuda_memory.h"
-#include "runtime/failure.h"
-#include "runtime/host_memory.h"
-#include "runtime/numa.h"
+#include "run/host_memory.h"
+#include "run/numa.h"
 
 namespace {
 

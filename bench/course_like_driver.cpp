@@ -7,10 +7,10 @@
 #include <cstdlib>
 #include <vector>
 
+#include "common/failure.h"
 #include "facegen.h"
 #include "network.h"
-#include "runtime/failure.h"
-#include "runtime/ranks.h"
+#include "run/ranks.h"
 
 namespace {
 

@@ -13,14 +13,14 @@
 #include <string>
 #include <vector>
 
+#include "common/failure.h"
 #include "cpu/features.h"
 #include "cpu/kernels.h"
 #include "cpu/pack.h"
 #include "cpu/parallel.h"
 #include "cpu/tile_work.h"
 #include "network.h"
-#include "runtime/device.h"
-#include "runtime/failure.h"
+#include "run/device.h"
 
 namespace {
 

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "cpu/kernels.h"
-#include "runtime/device.h"
+#include "run/device.h"
 
 std::unique_ptr<Device> open_cpu(const Kernels& kernels, int threads);
 

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "common/wording.h"
 #include "io/kinds.h"
 #include "io/output_file.h"
 #include "io/scratch_file.h"
 #include "io/sheet_writer.h"
-#include "io/wording.h"
 
 namespace {
 

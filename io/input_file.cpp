@@ -7,7 +7,7 @@
 
 #include <cerrno>
 
-#include "io/wording.h"
+#include "common/wording.h"
 
 InputFile::InputFile(const std::string& path)
     : fd_(path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC)),

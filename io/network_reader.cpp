@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "common/wording.h"
 #include "io/input_file.h"
 #include "io/readers.h"
-#include "io/wording.h"
 #include "network.h"
 
 namespace {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "io/wording.h"
+#include "common/wording.h"
 
 namespace {
 

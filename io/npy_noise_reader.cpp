@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "common/wording.h"
 #include "io/input_file.h"
 #include "io/kinds.h"
 #include "io/npy.h"
-#include "io/wording.h"
 #include "network.h"
 
 namespace {

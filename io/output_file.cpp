@@ -6,9 +6,9 @@
 
 #include <cerrno>
 
+#include "common/wording.h"
 #include "io/transfer.h"
 #include "io/unfinished.h"
-#include "io/wording.h"
 
 namespace {
 

@@ -2,8 +2,8 @@
 #include <memory>
 #include <string>
 
+#include "common/wording.h"
 #include "io/kinds.h"
-#include "io/wording.h"
 
 #ifdef FACEGEN_PNG
 

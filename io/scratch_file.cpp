@@ -5,8 +5,8 @@
 
 #include <cerrno>
 
+#include "common/wording.h"
 #include "io/transfer.h"
-#include "io/wording.h"
 
 ScratchFile::ScratchFile() {
   const char* const folder = ::getenv("TMPDIR");

@@ -14,11 +14,11 @@
 #include <system_error>
 #include <vector>
 
+#include "common/wording.h"
 #include "io/kinds.h"
 #include "io/parallel.h"
 #include "io/text_blocks.h"
 #include "io/text_number.h"
-#include "io/wording.h"
 #include "network.h"
 
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cerrno>
 
-#include "io/wording.h"
+#include "common/wording.h"
 
 namespace {
 

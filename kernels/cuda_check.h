@@ -7,7 +7,7 @@
 
 #include <string>
 
-#include "runtime/failure.h"
+#include "common/failure.h"
 
 // "GPU 0 (NVIDIA H100 80GB HBM3)": the calling thread's current GPU.
 inline std::string current_gpu() {

@@ -49,13 +49,13 @@ void await_layer(int layer, const cudaEvent_t* loaded, cudaStream_t stream);
 // Each maker returns nullptr where this GPU cannot run its kernels, or this build has no code of them for it. A
 // generator belongs to the GPU that is current, and takes the device memory of its packed weights when it is made.
 
-// Hand-written kernels for CUDA cores in fp32: any GPU, and the readable reference.  -> kernels/simt_generator.cu
+// Hand-written kernels for CUDA cores in fp32: any GPU, and the readable reference.  -> kernels/fp32/generator.cu
 std::unique_ptr<Generator> make_simt_generator(const cudaDeviceProp& device);
 
-// Tensor cores of compute capability 8.0 and later (mma.sync), fp32-class accuracy.  -> kernels/mma_generator.cu
+// Tensor cores of compute capability 8.0 and later (mma.sync), fp32-class accuracy.  -> kernels/mma/generator.cu
 std::unique_ptr<Generator> make_mma_generator(const cudaDeviceProp& device);
 
-// Hopper tensor cores (wgmma, bulk copies), fp32-class accuracy: H100, H200.  -> kernels/hopper_generator.cu
+// Hopper tensor cores (wgmma, bulk copies), fp32-class accuracy: H100, H200.  -> kernels/hopper/generator.cu
 std::unique_ptr<Generator> make_hopper_generator(const cudaDeviceProp& device);
 
 // The same, faster by a seventh and with twice the worst error (3.3e-4 over 65,536 faces, a third of what

@@ -23,9 +23,9 @@
 #include "kernels/cuda_memory.h"
 #include "kernels/generator.h"
 #include "network.h"
-#include "runtime/device.h"
-#include "runtime/fault.h"
-#include "runtime/numa.h"
+#include "run/device.h"
+#include "run/fault.h"
+#include "run/numa.h"
 
 namespace {
 

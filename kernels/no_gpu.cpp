@@ -1,6 +1,6 @@
-// The GPU side of runtime/device.h in a build without CUDA: there are no GPUs.
-#include "runtime/device.h"
-#include "runtime/failure.h"
+// The GPU side of run/device.h in a build without CUDA: there are no GPUs.
+#include "common/failure.h"
+#include "run/device.h"
 
 namespace {
 

@@ -18,7 +18,7 @@ class Prediction:
     nodes: int
     computed: float   # faces/s that all GPUs together can compute
     by_speed: float   # faces/s if shares followed the GPUs' speed alone
-    as_built: float   # faces/s with other nodes' shares cut to what the link brings in (runtime/links.h)
+    as_built: float   # faces/s with other nodes' shares cut to what the link brings in (run/links.h)
     limit: str        # what bounds as_built
 
 

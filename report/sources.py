@@ -15,7 +15,7 @@ REPORT = pathlib.Path(__file__).resolve().parent
 PEERS, EARLIER_PEERS, LIMITS = "h100-peers", "h100-peers-0cf57a9", "h100-limits"
 RUNS, LAYERS, DEVICE = "h100-hopper-runs", "h100-hopper-layers", "h100-device-hopper"
 GPUS = "h100-multigpu"
-CHUNK = 2048  # faces of a chunk on an H100: kChunkFaces of kernels/hopper_generator.cu
+CHUNK = 2048  # faces of a chunk on an H100: kChunkFaces of kernels/hopper/generator.cu
 
 # name: (kind of file, path). {} stands for each of the words that follow.
 SOURCES = {
@@ -230,7 +230,7 @@ def multiply_adds(layer):
 
 
 def units(layer):
-    """What a layer's products take of the tensor cores' time, in fp16 products (kAccurate of product_hopper.cuh)."""
+    """What a layer's products take of the tensor cores' time, in fp16 products (kAccurate of hopper/product.cuh)."""
     return 2 if layer == "tconv1" else 3
 
 

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/failure.h"
+#include "common/failure.h"
 
 // Every test gets an empty folder, removed after it.
 class FileTest : public ::testing::Test {

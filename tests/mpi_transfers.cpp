@@ -1,11 +1,11 @@
-// Two ranks move more floats than one MPI call may say: every verb of runtime/ranks.h across its pieces. Run by
+// Two ranks move more floats than one MPI call may say: every verb of run/ranks.h across its pieces. Run by
 // test_mpi.py under mpirun -n 2; exits 0 where every value arrived in its place.
 #include <cstdio>
 #include <numeric>
 #include <vector>
 
-#include "runtime/failure.h"
-#include "runtime/ranks.h"
+#include "common/failure.h"
+#include "run/ranks.h"
 
 namespace {
 

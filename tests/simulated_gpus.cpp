@@ -1,4 +1,4 @@
-// The GPU side of runtime/device.h without GPUs: FACEGEN_SIMULATED_GPUS of them, for the whole program linked with this
+// The GPU side of run/device.h without GPUs: FACEGEN_SIMULATED_GPUS of them, for the whole program linked with this
 // file in place of kernels/. Everything around the arithmetic is the product's own: which rank drives which GPU,
 // chunks, shared arrays, messages, the end of a run when a GPU is lost.
 //
@@ -14,10 +14,10 @@
 #include <thread>
 #include <vector>
 
+#include "common/failure.h"
 #include "network.h"
-#include "runtime/device.h"
-#include "runtime/failure.h"
-#include "runtime/fault.h"
+#include "run/device.h"
+#include "run/fault.h"
 
 namespace {
 

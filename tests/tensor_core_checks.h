@@ -25,9 +25,9 @@
 #include <vector>
 
 #include "kernels/cuda_memory.h"
-#include "kernels/fold_network.cuh"
 #include "kernels/generator.h"
-#include "kernels/redo.cuh"
+#include "kernels/split/fold.cuh"
+#include "kernels/split/redo.cuh"
 #include "network.h"
 #include "tests/float64_reference.h"
 

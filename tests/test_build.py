@@ -67,13 +67,13 @@ def test_every_combination_with_cuda(mpi, openmp, clone):
 
 
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc here")
-@pytest.mark.parametrize("source, arch", [("hopper_generator", "90a"), ("simt_generator", "90a"), ("mma_generator", "80"),
-                                          ("mma_generator", "90a"), ("mma_generator", "120")])
+@pytest.mark.parametrize("source, arch", [("hopper", "90a"), ("fp32", "90a"), ("mma", "80"),
+                                          ("mma", "90a"), ("mma", "120")])
 def test_ptxas_finds_nothing_to_regret(source, arch, tmp_path):
     """No spills worth the name, and none of ptxas's notes (C75xx) that it serialises wgmma or ignores setmaxnreg: both are silent
     without -v and cost a tenth of a layer's speed."""
     done = run("nvcc", "-std=c++17", "-O3", "-I.", "-gencode", f"arch=compute_{arch},code=sm_{arch}", "-Xptxas", "-v", "-c",
-               f"kernels/{source}.cu", "-o", tmp_path / "x.o")
+               f"kernels/{source}/generator.cu", "-o", tmp_path / "x.o")
     notes = done.stderr.decode() + done.stdout.decode()
     assert done.returncode == 0 and "bytes spill stores" in notes
     assert "C75" not in notes, [line for line in notes.splitlines() if "C75" in line]

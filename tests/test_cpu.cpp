@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "common/failure.h"
 #include "cpu/cpu_device.h"
 #include "network.h"
-#include "runtime/device.h"
-#include "runtime/failure.h"
+#include "run/device.h"
 #include "tests/emulated_amx.h"
 
 namespace {

@@ -22,14 +22,14 @@
 #include <thread>
 #include <vector>
 
+#include "common/failure.h"
 #include "kernels/cuda_memory.h"
-#include "kernels/pack.cuh"
-#include "kernels/proj.cuh"
-#include "kernels/tconv_simt.cuh"
-#include "kernels/to_image.cuh"
+#include "kernels/fp32/image.cuh"
+#include "kernels/fp32/pack.cuh"
+#include "kernels/fp32/proj.cuh"
+#include "kernels/fp32/tconv.cuh"
 #include "network.h"
-#include "runtime/device.h"
-#include "runtime/failure.h"
+#include "run/device.h"
 #include "tests/float64_reference.h"
 #include "tests/random_network.h"
 

@@ -1,6 +1,6 @@
 // The Hopper generator by all that tensor_core_checks.h checks. A plain program for a machine with an H100 (or H200):
 //   make CUARCH=90a build/.../gpu/test_hopper; build/.../gpu/test_hopper [network.bin [part [measurements.json]]]
-#include "kernels/hopper_generator.cu"
+#include "kernels/hopper/generator.cu"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // The Hopper generator with 8-bit corrections in all of tconv1 to 3 by all that tensor_core_checks.h checks. A plain
 // program for a machine with an H100 (or H200):
 //   make CUARCH=90a build/.../gpu/test_hopper8; build/.../gpu/test_hopper8 [network.bin [part [measurements.json]]]
-#include "kernels/hopper_generator.cu"
+#include "kernels/hopper/generator.cu"
 
 namespace {
 

@@ -10,10 +10,10 @@
 #include <fstream>
 #include <thread>
 
-#include "runtime/failure.h"
-#include "runtime/fault.h"
-#include "runtime/host_memory.h"
-#include "runtime/numa.h"
+#include "common/failure.h"
+#include "run/fault.h"
+#include "run/host_memory.h"
+#include "run/numa.h"
 
 namespace {
 

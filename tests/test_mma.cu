@@ -1,7 +1,7 @@
 // The generator for any tensor cores by all that tensor_core_checks.h checks. A plain program for a machine with a GPU
 // of compute capability 8.0 or later:
 //   make CUARCH=80 build/.../gpu/test_mma; build/.../gpu/test_mma [network.bin [part [measurements.json]]]
-#include "kernels/mma_generator.cu"
+#include "kernels/mma/generator.cu"
 
 namespace {
 

@@ -10,10 +10,10 @@
 #include <set>
 #include <thread>
 
+#include "common/failure.h"
 #include "network.h"
-#include "runtime/chunks.h"
-#include "runtime/device_run.h"
-#include "runtime/failure.h"
+#include "run/chunks.h"
+#include "run/device_run.h"
 
 namespace {
 

@@ -30,7 +30,7 @@ def test_what_is_in_it(archive):
     with zipfile.ZipFile(archive) as pack:
         sizes = {entry.filename: entry.file_size for entry in pack.infolist()}
         assert pack.read("report.pdf")[:5] == b"%PDF-"
-    assert {"report.pdf", "facegen/Makefile", "facegen/facegen_parallel.cu", "facegen/kernels/product_hopper.cuh",
+    assert {"report.pdf", "facegen/Makefile", "facegen/facegen_parallel.cu", "facegen/kernels/hopper/product.cuh",
             "facegen/cpu/kernels_simd.h", "facegen/report/report.md", "facegen/inputs/input1.txt"} <= set(sizes)
     assert not [name for name in sizes if name.endswith((".bin", ".bmp", ".png", ".npy", ".o"))]
     assert all(size <= 1 << 20 for name, size in sizes.items() if name != "report.pdf")

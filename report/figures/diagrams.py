@@ -97,7 +97,7 @@ def tile(n, to):
 
 
 def chunks(faces, largest):
-    """plan_chunks of runtime/chunks.cpp for one device."""
+    """plan_chunks of run/chunks.cpp for one device."""
     least, first, plan = largest // 8, 0, []
     while first < faces:
         rising = least << min(len(plan), 3)

@@ -1,0 +1,138 @@
+#include "driver/options.h"
+
+#include <getopt.h>
+
+#include <charconv>
+#include <cstring>
+
+#include "common/failure.h"
+
+namespace {
+
+const char* const kHint = "; see --help";
+
+// A whole decimal number in [1, most].
+std::int64_t parse_count(const char* option, const char* text, std::int64_t most) {
+  std::int64_t value = 0;
+  const char* end = text + std::strlen(text);
+  const auto result = std::from_chars(text, end, value);
+  if (result.ec != std::errc() || result.ptr != end || value < 1 || value > most) {
+    throw Failure(kUsage, std::string(option) + " takes a whole number from 1 to " + std::to_string(most) + ", not '" +
+                              text + "'" + kHint);
+  }
+  return value;
+}
+
+// "all", "none", or ordinals with commas between them.
+std::string parse_devices(const std::string& list) {
+  if (list == "all" || list == "none") return list;
+  bool after_digit = false, good = true;
+  for (const char c : list) {
+    const bool digit = c >= '0' && c <= '9';
+    good = good && (digit || (c == ',' && after_digit));
+    after_digit = digit;
+  }
+  if (!good || !after_digit) {
+    throw Failure(kUsage, "--devices takes all, none, or a list such as 0,2, not '" + list + "'" + kHint);
+  }
+  return list;
+}
+
+}  // namespace
+
+Options parse_options(int argc, char** argv) {
+  enum { kProfile = 256, kJson };  // options without a letter
+  static const option kLong[] = {
+      {"help", no_argument, nullptr, 'h'},
+      {"version", no_argument, nullptr, 'V'},
+      {"devices", required_argument, nullptr, 'd'},
+      {"threads", required_argument, nullptr, 't'},
+      {"batch", required_argument, nullptr, 'b'},
+      {"profile", no_argument, nullptr, kProfile},
+      {"json", required_argument, nullptr, kJson},
+      {"quiet", no_argument, nullptr, 'q'},
+      {nullptr, 0, nullptr, 0},
+  };
+
+  Options options;
+  const std::string path = argc > 0 ? argv[0] : "facegen";
+  options.program = path.substr(path.find_last_of('/') + 1);
+
+  opterr = 0;  // our sentences, not getopt's
+  for (int c; (c = getopt_long(argc, argv, ":hVd:t:b:q", kLong, nullptr)) != -1;) {
+    switch (c) {
+      case 'h':
+        options.help = true;
+        break;
+      case 'V':
+        options.version = true;
+        break;
+      case 'd':
+        options.devices = parse_devices(optarg);
+        break;
+      case 't':
+        options.threads = int(parse_count("--threads", optarg, 65536));
+        break;
+      case 'b':
+        options.batch = parse_count("--batch", optarg, 1 << 30);
+        break;
+      case kProfile:
+        options.profile = true;
+        break;
+      case kJson:
+        options.json = optarg;
+        break;
+      case 'q':
+        options.quiet = true;
+        break;
+      case ':':
+        throw Failure(kUsage, std::string("option '") + argv[optind - 1] + "' needs a value" + kHint);
+      default:
+        throw Failure(kUsage, std::string("there is no option '") + argv[optind - 1] + "'" + kHint);
+    }
+  }
+  if (options.help || options.version) return options;
+
+  const int given = argc - optind;
+  if (given != 4) {
+    throw Failure(kUsage, "expected 4 arguments, <network> <noise> <output data> <output image>, found " +
+                              std::to_string(given) + kHint);
+  }
+  options.network = argv[optind];
+  options.noise = argv[optind + 1];
+  options.data = argv[optind + 2];
+  options.image = argv[optind + 3];
+  if (options.data == options.image && options.data != "none") {
+    throw Failure(
+        kUsage, "numbers and picture would both go to '" + options.data + "'; name two files, or none for one" + kHint);
+  }
+  return options;
+}
+
+std::string help_text(const std::string& program) {
+  return "Usage: " + program + " [options] <network> <noise> <output data> <output image>\n" +
+         R"(
+Reads noise vectors and a trained generator network and writes 64x64 RGB faces, as numbers and as one picture.
+
+  <network>       network.bin: 5,137,283 float32 (20,549,132 bytes)
+  <noise>         .txt: N, then N x 100 numbers; .npy: float32 (N,100); - for standard input
+  <output data>   .txt: N, then one line of 12,288 values a face; .npy: float32 (N,64,64,3); - ; none
+  <output image>  .bmp or .png: one square sheet of all faces; - ; none
+
+  -d, --devices LIST  all (default: every visible GPU, else the CPU), none (the CPU), or ordinals such as 0,2
+  -t, --threads N     CPU threads a rank (default: what the scheduler or OpenMP grants)
+  -b, --batch N       faces read, computed and written at a time (default: as many as fit into bounded memory)
+      --profile       a table on standard error after the run: every stage, rank and device, its time, bytes,
+                      faces/s, and its share of the device's arithmetic peak where that is known
+      --json FILE     the same, for scripts
+  -q, --quiet         no progress line; the course's lines on standard output stay
+  -h, --help          this text
+  -V, --version       version, and what was built in
+
+Example:
+  )" + program +
+         R"( network.bin inputs/input1.txt output1.txt output1.bmp
+
+Exit status: 0 done; 1 bad input or a failed check; 2 wrong usage; 3 the machine failed (GPU, MPI, memory, disk).
+)";
+}

@@ -1,0 +1,28 @@
+// The command line (SPEC 5).
+#ifndef FACEGEN_DRIVER_OPTIONS_H_
+#define FACEGEN_DRIVER_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+
+constexpr const char* kVersion = "1.0.0";
+
+struct Options {
+  std::string program;  // as it was called, without folders
+  std::string network, noise, data, image;
+  std::string devices;     // empty: not given
+  int threads = 0;         // 0: not given
+  std::int64_t batch = 0;  // 0: not given
+  bool profile = false;
+  std::string json;  // file; empty: not given
+  bool quiet = false;
+  bool help = false, version = false;
+};
+
+// Throws Failure (kUsage) where the line makes no sense.
+Options parse_options(int argc, char** argv);
+
+// The text of --help.
+std::string help_text(const std::string& program);
+
+#endif  // FACEGEN_DRIVER_OPTIONS_H_

@@ -1,0 +1,81 @@
+#include "run/host_memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <random>
+#include <string>
+
+namespace {
+
+// Memory for others is a file that has no place in any file system: nothing stays behind however its processes end, and
+// no limit of /dev/shm holds. Another process opens it through /proc.
+std::string file_name(std::int64_t name) { return "facegen-" + std::to_string(name); }
+
+std::string link_target(const std::string& path) {
+  char target[256];
+  const ssize_t length = readlink(path.c_str(), target, sizeof target);
+  return std::string(target, length > 0 ? std::size_t(length) : 0);
+}
+
+// Maps a file, or new memory where there is none (-1). nullptr where it cannot be mapped.
+void* map_pages(int file, std::size_t bytes) {
+  const int flags = file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, file, 0);
+  return data == MAP_FAILED ? nullptr : data;
+}
+
+// All pages into this process' page table: a first touch during the run costs as much as the copying of a page. Best
+// effort, as older kernels cannot.
+void touch_pages(void* data, std::size_t bytes) {
+  madvise(data, bytes, MADV_HUGEPAGE);
+#ifdef MADV_POPULATE_WRITE
+  madvise(data, bytes, MADV_POPULATE_WRITE);
+#endif
+}
+
+}  // namespace
+
+std::unique_ptr<HostMemory> HostMemory::make(std::size_t bytes, NumaNodes nodes, bool for_others) {
+  std::random_device random;
+  const std::int64_t name = (std::int64_t(random() >> 1) << 32) | random();
+  const int file = for_others ? memfd_create(file_name(name).c_str(), MFD_CLOEXEC) : -1;
+  if (for_others && (file < 0 || ftruncate(file, off_t(bytes)) != 0)) {
+    if (file >= 0) close(file);
+    return nullptr;
+  }
+  void* data = map_pages(file, bytes);
+  if (!data) {
+    if (file >= 0) close(file);
+    return nullptr;
+  }
+  std::unique_ptr<HostMemory> memory(new HostMemory(data, bytes, file, name));
+  place_pages(data, bytes, nodes);  // where the kernel would not: memory as it comes
+  // Why: a page of a file that cannot be had later on would be a SIGBUS in the middle of the run.
+  if (for_others && posix_fallocate(file, 0, off_t(bytes)) != 0) return nullptr;
+  touch_pages(data, bytes);
+  return memory;
+}
+
+std::unique_ptr<HostMemory> HostMemory::open(const Ticket& ticket) {
+  const std::string path = "/proc/" + std::to_string(ticket.process) + "/fd/" + std::to_string(ticket.file);
+  // Why: in a container that process number may be another process.
+  if (link_target(path) != "/memfd:" + file_name(ticket.name) + " (deleted)") return nullptr;
+  const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (file < 0) return nullptr;
+  void* data = map_pages(file, std::size_t(ticket.bytes));
+  if (!data) {
+    close(file);
+    return nullptr;
+  }
+  touch_pages(data, std::size_t(ticket.bytes));
+  return std::unique_ptr<HostMemory>(new HostMemory(data, std::size_t(ticket.bytes), file, ticket.name));
+}
+
+HostMemory::~HostMemory() {
+  munmap(data_, bytes_);
+  if (file_ >= 0) close(file_);
+}
+
+HostMemory::Ticket HostMemory::ticket() const { return {getpid(), file_, name_, std::int64_t(bytes_)}; }

@@ -1,0 +1,34 @@
+// run/ranks.h without MPI: a job of one rank.
+#include <cstdlib>
+
+#include "common/failure.h"
+#include "run/launch.h"
+#include "run/ranks.h"
+
+void ranks_start(int*, char***) {
+  if (launched_processes() > 1) {
+    throw Failure(kUsage, "started as " + std::to_string(launched_processes()) +
+                              " processes, but this program was built without MPI: start it as one");
+  }
+  undo_default_binding();
+}
+void ranks_finish() {}
+int rank() { return launched_rank(); }
+int rank_count() { return 1; }
+NodePlace node_place() { return {0, 1, 0}; }
+void end_job(int status) { std::_Exit(status); }
+std::string mpi_library() { return ""; }
+std::int64_t broadcast(std::int64_t value) { return value; }
+void broadcast(std::int64_t*, std::size_t) {}
+void broadcast(float*, std::size_t) {}
+std::vector<std::int64_t> all_gather(std::int64_t value) { return {value}; }
+std::vector<std::string> gather(const std::string& text) { return {text}; }
+
+// In a job of one rank nothing is ever under way.
+Transfers::Transfers() : requests_(nullptr) {}
+Transfers::~Transfers() = default;
+void Transfers::send(int, std::int64_t, const float*, std::size_t, std::function<void()>) {}
+void Transfers::receive(int, std::int64_t, float*, std::size_t, std::function<void()>) {}
+void Transfers::poll() {}
+bool Transfers::empty() const { return requests_ == nullptr; }
+std::int64_t Transfers::max_id() { return 32768; }
