@@ -1,59 +1,25 @@
-/* The seam between the driver (main.cpp) and whatever computes the faces. Includable from C, C++ and CUDA.
- *
- * The first three functions are the course's interface. A translation unit that implements just these three links with
- * the driver unchanged (`make custom SRC=...`): driver/hooks.cpp has a weak default for every hook below them. */
+/* The course's interface: three functions, implemented by facegen_seq.cpp and facegen_parallel.cu, or by anybody's own
+ * unit (`make custom`), and called by a driver: main.cpp, or anybody's own. What ours offer a driver beyond these stands
+ * in facegen_hooks.h. Includable from C, C++ and CUDA. */
 #ifndef FACEGEN_H_
 #define FACEGEN_H_
-
-#include <stddef.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Sets up the programming models (CUDA contexts, memory, threads); not timed. Called once on every rank. */
-void facegen_init(void);
+/* Sets up the programming models (CUDA contexts, memory, threads); not timed. Called on every rank. */
+void facegen_init();
 
 /* Computes num_to_gen faces; timed. Called on every rank with the same num_to_gen.
- *   network  net::kNetworkFloats parameters in the order of network.bin
+ *   network  5,137,283 parameters in the order of network.bin
  *   inputs   (num_to_gen, 100) noise
  *   outputs  (num_to_gen, 64, 64, 3) faces, complete on rank 0 when its call returns
- * Rank 0 holds the data. The other ranks get zeroed buffers of the same sizes. */
+ * Rank 0 holds the data. The other ranks may pass arrays of the same sizes, or NULL. */
 void facegen(int num_to_gen, float* network, float* inputs, float* outputs);
 
-/* Gives back what facegen_init took. Called once on every rank, after the last facegen. */
-void facegen_fin(void);
-
-/* ---------------------------------------------------------------------------------------------------------------- */
-/* Optional hooks                                                                                                     */
-
-struct facegen_options {
-  const char* devices;              /* NULL: every visible GPU, else the CPU; "all", "none", or a list such as "0,2" */
-  int threads;                      /* CPU threads a rank; 0: what the scheduler or OpenMP grants */
-  void (*progress)(int faces_done); /* called now and then on rank 0 while facegen computes; may be NULL */
-};
-
-/* What the command line asked for. Called before facegen_init; the strings stay valid until facegen_fin. */
-void facegen_configure(const struct facegen_options* options);
-
-/* Host memory for `floats` floats that this unit transfers fastest (pinned, say), or NULL when there is none.
- * Called after facegen_init; everything is given back by facegen_free before facegen_fin. */
-float* facegen_alloc(size_t floats);
-void facegen_free(float* memory);
-
-/* Called on every rank once rank 0 has its arrays; not timed. The unit may tell the other ranks where they are. */
-void facegen_share(void);
-
-/* The most faces that this unit would like in one call; known before facegen_init. Where it is not 0, facegen may be
- * called several times: after the first call network is then NULL, which means the network of the call before, and
- * ranks other than 0 pass NULL for all three arrays. 0: one call for all faces. */
-int facegen_batch_faces(void);
-
-/* One sentence that the user should know after facegen_init ("no GPU is visible: computing on the CPU"), or NULL. */
-const char* facegen_note(void);
-
-/* What was built in, in a few words: "CUDA 13.0 (sm_90a), MPI, OpenMP". */
-const char* facegen_about(void);
+/* Gives back what facegen_init took. Called on every rank. */
+void facegen_fin();
 
 #ifdef __cplusplus
 }

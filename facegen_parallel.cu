@@ -25,7 +25,7 @@
 #include "common/failure.h"
 #include "common/profile.h"
 #include "driver/batches.h"
-#include "facegen.h"
+#include "facegen_hooks.h"
 #include "network.h"
 #include "run/chunks.h"
 #include "run/device.h"

@@ -23,7 +23,7 @@
 #include "driver/batches.h"
 #include "driver/options.h"
 #include "driver/progress.h"
-#include "facegen.h"
+#include "facegen_hooks.h"
 #include "io/output_file.h"
 #include "io/readers.h"
 #include "io/writers.h"

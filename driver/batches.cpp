@@ -8,7 +8,7 @@
 #include <string>
 
 #include "common/failure.h"
-#include "facegen.h"
+#include "facegen_hooks.h"
 
 namespace {
 

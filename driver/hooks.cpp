@@ -1,6 +1,6 @@
-// Weak defaults for the optional hooks of facegen.h: what the driver gets from a unit that implements only
+// Weak defaults for the optional hooks of facegen_hooks.h: what the driver gets from a unit that implements only
 // facegen_init, facegen and facegen_fin. A unit that defines a hook itself replaces the one here at link time.
-#include "facegen.h"
+#include "facegen_hooks.h"
 
 #define WEAK_HOOK extern "C" __attribute__((weak))
 
