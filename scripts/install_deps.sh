@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what facegen needs and this machine lacks. This is the one place that says what that is.
 #
-#   scripts/install_deps.sh [--list] [GROUP...]        groups: build (default), test, report
+#   scripts/install_deps.sh [--list] [GROUP...]        groups: build (default), test, full, report
 #
 # Says what it is going to install, and nothing where nothing is missing. --list only prints the packages of the groups.
 # Where it may not install (no root, no apt) it says what is missing and exits 0: whatever is there is still built.
@@ -21,15 +21,16 @@ build | make           | command -v make
 build | openmpi-bin    | command -v mpirun
 build | libopenmpi-dev | command -v mpicxx
 build | libpng-dev     | has_header png.h
-test  | clang          | command -v clang++
-test  | g++-aarch64-linux-gnu | command -v aarch64-linux-gnu-g++
+full  | clang          | command -v clang++
+full  | g++-aarch64-linux-gnu | command -v aarch64-linux-gnu-g++
 test  | git            | command -v git
 test  | libgtest-dev   | has_header gtest/gtest.h
 test  | munge          | command -v munged
 test  | procps         | command -v ps
 test  | python3-numpy  | has_modules numpy
 test  | python3-pytest | has_modules numpy pytest
-test  | qemu-user      | command -v qemu-aarch64
+test  | python3-pytest-xdist | has_modules numpy pytest xdist
+full  | qemu-user      | command -v qemu-aarch64
 test  | shellcheck     | command -v shellcheck
 test  | slurm-client   | command -v salloc
 test  | slurmctld      | command -v slurmctld
@@ -40,6 +41,8 @@ report | python3-matplotlib | has_modules matplotlib weasyprint
 report | weasyprint         | has_modules matplotlib weasyprint
 END
 }
+
+export PATH=$PATH:/usr/sbin:/sbin # daemons, for users whose PATH does not name them
 
 has_compiler() { # GCC 11 is the first whose std::from_chars reads floating point
   local version
@@ -60,8 +63,8 @@ for word in "$@"; do
   case $word in
     -h | --help) usage; exit 0 ;;
     --list) list_only=yes ;;
-    build | test | report) groups+=("$word") ;;
-    *) echo "install_deps.sh: '$word' is no group: there are build, test and report" >&2; exit 2 ;;
+    build | test | full | report) groups+=("$word") ;;
+    *) echo "install_deps.sh: '$word' is no group: there are build, test, full and report" >&2; exit 2 ;;
   esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build)

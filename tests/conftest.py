@@ -1,7 +1,9 @@
 """What every test of the programs uses: where they are, how to run them, how to write and read their files."""
 import os
 import pathlib
+import shutil
 import subprocess
+import tempfile
 
 import numpy as np
 import pytest
@@ -9,10 +11,38 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NETWORK = ROOT / "network.bin"
 
-# OpenMPI refuses root, and more ranks than cores, unless told otherwise. Without -gl its hwloc looks for an X server
-# at every start, which takes 10 s where "localhost" has to be asked of a name server.
-os.environ.update(HWLOC_COMPONENTS="-gl", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-                  OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
+# OpenMPI refuses root, and more ranks than cores, unless told otherwise. hwloc looks for an X server at every start
+# (-gl: not), which takes 10 s where "localhost" has to be asked of a name server, and complains where there is no /sys.
+os.environ.update(HWLOC_COMPONENTS="-gl", HWLOC_HIDE_ERRORS="2", OMPI_ALLOW_RUN_AS_ROOT="1",
+                  OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
+                  OMPI_MCA_btl_vader_single_copy_mechanism="none")
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # daemons, for users whose PATH does not name them
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="also what takes long: every compiler and switch, sanitizers, "
+                     "other processors, every kernel for every architecture")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "full: takes long; only with --full")
+    config.addinivalue_line("markers", "xdist_group: tests that share a fixture, and so a process")
+    if not hasattr(config, "workerinput") and not config.option.basetemp:
+        config.option.basetemp = config.own_basetemp = tempfile.mkdtemp(prefix="facegen-tests-")
+
+
+def pytest_unconfigure(config):
+    """Leaves the temporary folder as it was."""
+    shutil.rmtree(getattr(config, "own_basetemp", ""), ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config, items):
+    """What needs --full is skipped without it. Tests that share a fixture of their file stay in one process."""
+    for item in items:
+        if item.get_closest_marker("full") and not config.option.full:
+            item.add_marker(pytest.mark.skip(reason="only with --full (scripts/test.sh --all)"))
+        if any(definition[-1].scope == "module" for definition in item._fixtureinfo.name2fixturedefs.values()):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 def run(*command, **options):
