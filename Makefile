@@ -27,8 +27,6 @@ HAVE_CUDA := $(if $(filter 1,$(CUDA)),$(shell command -v $(NVCC) 2> /dev/null))
 HAVE_MPI := $(if $(filter 1,$(MPI)),$(shell command -v $(MPICXX) > /dev/null 2>&1 && $(MPICXX) --showme:version 2> /dev/null))
 HAVE_OPENMP := $(if $(filter 1,$(OPENMP)),$(shell $(call probe,#include <omp.h>,-fopenmp)))
 HAVE_PNG := $(shell $(call probe,#include <png.h>,-lpng))
-AMX_FLAGS := -DFACEGEN_AMX -mamx-tile -mamx-bf16
-HAVE_AMX := $(shell $(call probe,void f() { __asm__("tdpbf16ps %tmm2$(comma) %tmm1$(comma) %tmm0"); },$(AMX_FLAGS)))
 
 # GPU architectures: CUARCH, else the GPUs of this machine, else one program for all that matter.
 ALL_ARCHS := 80 86 89 90a 100 120
@@ -105,11 +103,10 @@ $(BUILD)/facegen_seq.o: EXTRA_FLAGS = $(SEQ_FLAGS)
 $(IO_OBJECTS): EXTRA_FLAGS = $(IO_FLAGS)
 $(CPU_OBJECTS): EXTRA_FLAGS = $(OPENMP_FLAGS)
 # One source, compiled for each kind of vector unit; which one runs is decided at run time. Its sums are meant to fuse.
-$(filter %/kernels_plain.o %/kernels_avx2.o %/kernels_avx512.o %/kernels_amx.o,$(CPU_OBJECTS)): EXTRA_FLAGS += -ffp-contract=fast
+$(filter %/kernels_plain.o %/kernels_avx2.o %/kernels_avx512.o,$(CPU_OBJECTS)): EXTRA_FLAGS += -ffp-contract=fast
 ifneq ($(filter x86_64%,$(shell $(CXX) -dumpmachine)),)
   $(BUILD)/cpu/kernels_avx2.o: EXTRA_FLAGS += -mavx2 -mfma
   $(BUILD)/cpu/kernels_avx512.o: EXTRA_FLAGS += -mavx512f -mfma
-  $(BUILD)/cpu/kernels_amx.o: EXTRA_FLAGS += $(if $(HAVE_AMX),-mavx512f -mfma $(AMX_FLAGS))
 endif
 
 $(BUILD)/run/ranks_mpi.o: EXTRA_FLAGS = $(MPI_FLAGS)
@@ -125,7 +122,6 @@ found:
 	@echo "CUDA    $(if $(HAVE_CUDA),$(HAVE_CUDA)$(comma) for $(ARCHS),not found: facegen_parallel computes on the CPU)"
 	@echo "MPI     $(or $(HAVE_MPI),not found: facegen_parallel is one process)"
 	@echo "OpenMP  $(if $(HAVE_OPENMP),found,not found: one thread a process)"
-	@echo "AMX     $(if $(HAVE_AMX),known to $(CXX),not known to $(CXX): vectors only)"
 	@echo "libpng  $(if $(HAVE_PNG),found,not found: pictures as .bmp only)"
 
 seq: facegen_seq
@@ -180,9 +176,6 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ -lgtest_main -lgtest $(LDLIBS_IO) $(LDLIBS_PARALLEL) -o $@
 
-# The kernels for AMX on emulated tiles.
-$(BUILD)/tests/test_cpu: $(BUILD)/tests/emulated_amx.o
-
 MPI_TRANSFERS := $(if $(HAVE_MPI),$(BUILD)/tests/mpi_transfers)
 $(BUILD)/tests/mpi_transfers: $(BUILD)/tests/mpi_transfers.o $(RANKS)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_PARALLEL) -o $@
@@ -216,7 +209,6 @@ test-gpu: all $(GPU_PROGRAMS)
 # ---- Measuring ------------------------------------------------------------------------------------------------------------
 
 BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
-$(BUILD)/bench/bench_cpu.o: EXTRA_FLAGS = $(if $(HAVE_AMX),$(AMX_FLAGS))
 BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(IO_OBJECTS) $(COMMON_OBJECTS) $(addprefix $(BUILD)/driver/,batches.o hooks.o) $(RANKS)
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BENCH_OBJECTS)

@@ -10,9 +10,6 @@
 // The peak is given twice. "Fastest": each thread counts with its fastest burst of 1 to 3 ms, so it is what the cores
 // could do undisturbed; shares refer to it. "Sustained": the same bursts of all threads from the first start to the
 // last end, which also has in it what clock the cores keep up together, and other work on the machine.
-//
-// AMX computes tconv1-3 by six products of bf16 in place of one of floats, the rest by AVX-512: its share is the time
-// that both at their peaks would need, over the time taken.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -35,11 +32,7 @@
 #include <immintrin.h>
 #endif
 
-#ifdef FACEGEN_AMX
-#include "cpu/amx_tiles.h"
-#endif
 #include "cpu/cpu_device.h"
-#include "cpu/features.h"
 #include "cpu/kernels.h"
 #include "cpu/pack.h"
 #include "network.h"
@@ -108,24 +101,6 @@ __attribute__((target("avx512f"))) void chains_avx512() {
 }
 #endif
 
-#ifdef FACEGEN_AMX
-constexpr int kTileChains = 6;  // the other two registers hold the operands
-
-// As long as kChains * kSteps multiply-adds of AVX-512 at two a cycle: a tile product takes 16 cycles.
-constexpr long kTileSteps = kChains * kSteps / 2 / 16 / kTileChains;
-
-void chains_amx() {
-  tiles_configure();
-  const std::vector<std::uint16_t> operand(512, 0x3f66);  // 0.9; zeros would need less power, and so run faster
-  tile_load<6>(operand.data(), 64), tile_load<7>(operand.data(), 64);
-  for (long step = 0; step < kTileSteps; ++step) {
-    tile_multiply<0, 6, 7>(), tile_multiply<1, 6, 7>(), tile_multiply<2, 6, 7>();
-    tile_multiply<3, 6, 7>(), tile_multiply<4, 6, 7>(), tile_multiply<5, 6, 7>();
-  }
-  tiles_release();
-}
-#endif
-
 struct InstructionSet {
   std::string name;
   const Kernels* kernels;
@@ -136,16 +111,15 @@ struct InstructionSet {
 std::vector<InstructionSet> instruction_sets() {
   typedef float Plain __attribute__((vector_size(16)));
   const auto flop = [](int lanes) { return 2.0 * lanes * kChains * kSteps; };
-  std::vector<InstructionSet> sets = {{"plain", plain_kernels(), chains_plain<Plain>, flop(4)}};
+  std::vector<InstructionSet> sets;
+  for (const Kernels* kernels : runnable_kernels()) {
+    const std::string name = kernels->name;
 #ifdef __x86_64__
-  if (cpu_runs_avx2() && avx2_kernels()) sets.push_back({"avx2", avx2_kernels(), chains_avx2, flop(8)});
-  if (cpu_runs_avx512() && avx512_kernels()) sets.push_back({"avx512", avx512_kernels(), chains_avx512, flop(16)});
+    if (name == "avx512") sets.push_back({name, kernels, chains_avx512, flop(16)});
+    if (name == "avx2") sets.push_back({name, kernels, chains_avx2, flop(8)});
 #endif
-#ifdef FACEGEN_AMX
-  if (amx_kernels() && cpu_runs_amx()) {
-    sets.push_back({"amx", amx_kernels(), chains_amx, 2.0 * 16 * 16 * 32 * kTileChains * kTileSteps});
+    if (name == "plain") sets.push_back({name, kernels, chains_plain<Plain>, flop(4)});
   }
-#endif
   return sets;
 }
 
@@ -224,44 +198,22 @@ void generate(Device& device, int n, const float* noise, float* faces) {
 
 // ---- Measurements
 
-constexpr int kBf16Products = 6;
-
-// The peaks of a set: of its matrix products, and of its vectors (for AMX: AVX-512's).
-struct Peaks {
-  Peak products, vectors;
-};
-
-// Seconds that one face takes at peaks of FLOP/s.
-double seconds_at(const InstructionSet& set, int layer, double products, double vectors) {
-  const bool tiles = set.kernels->bf16 && layer > 0 && layer < net::kLayers - 1;
-  return tiles ? layer_flop(layer) * kBf16Products / products : layer_flop(layer) / vectors;
-}
-double seconds_at(const InstructionSet& set, double products, double vectors) {
-  double seconds = 0;
-  for (int layer = 0; layer < net::kLayers; ++layer) seconds += seconds_at(set, layer, products, vectors);
-  return seconds;
-}
-
 struct Run {
   const InstructionSet* set;
   int threads, n;
   std::vector<double> seconds, cpu;  // one a repeat
-  Peaks top;                         // the highest beside any size
+  Peak top;                          // the highest beside any size
 
   double flop() const { return face_flop() * n; }
-  double at_peak() const { return n * seconds_at(*set, top.products.fastest, top.vectors.fastest); }
-  double share_best() const { return at_peak() / best(seconds); }
-  double share_median() const { return at_peak() / median(seconds); }
-  double share_cpu() const { return at_peak() * threads / best(cpu); }
-  double share_sustained() const {
-    return n * seconds_at(*set, top.products.sustained, top.vectors.sustained) / best(seconds);
-  }
+  double share_best() const { return flop() / best(seconds) / top.fastest; }
+  double share_median() const { return flop() / median(seconds) / top.fastest; }
+  double share_cpu() const { return flop() * threads / best(cpu) / top.fastest; }
+  double share_sustained() const { return flop() / best(seconds) / top.sustained; }
 };
 
 // Every N on one device, repeats from small to large N and round again, so that a disturbance hits all alike.
-// vectors: the set whose peak holds for what is not computed on tiles.
-std::vector<Run> measure(const InstructionSet& set, const InstructionSet& vectors, int threads,
-                         const std::vector<int>& sizes, int repeats, const std::vector<float>& network) {
+std::vector<Run> measure(const InstructionSet& set, int threads, const std::vector<int>& sizes, int repeats,
+                         const std::vector<float>& network) {
   const auto device = open_cpu(*set.kernels, threads);
   device->load_network(network.data());
 
@@ -272,11 +224,10 @@ std::vector<Run> measure(const InstructionSet& set, const InstructionSet& vector
 
   std::vector<Run> runs;
   for (const int n : sizes) runs.push_back({&set, threads, n, {}, {}, {}});
-  Peaks top = {};
+  Peak top = {};
   for (int repeat = 0; repeat < repeats; ++repeat) {
     for (Run& run : runs) {
-      top.products = most(top.products, peak(set, threads));
-      top.vectors = set.kernels->bf16 ? most(top.vectors, peak(vectors, threads)) : top.products;
+      top = most(top, peak(set, threads));
       const int times = std::max(1, 64 / run.n);  // of a run too short to time alone
       const double wall = wall_seconds(), cpu = cpu_seconds();
       for (int i = 0; i < times; ++i) generate(*device, run.n, noise.data(), faces.data());
@@ -297,10 +248,10 @@ struct LayerTime {
 };
 
 // One tile in one thread, layer by layer, CPU seconds.
-std::vector<LayerTime> measure_layers(const InstructionSet& set, const InstructionSet& vectors, int tile_faces,
-                                      int repeats, const std::vector<float>& network) {
+std::vector<LayerTime> measure_layers(const InstructionSet& set, int tile_faces, int repeats,
+                                      const std::vector<float>& network) {
   const Kernels& k = *set.kernels;
-  const std::size_t floats = packed_floats(k) + tile_floats(k);
+  const std::size_t floats = packed_floats() + tile_floats(k);
   std::unique_ptr<float[], decltype(&std::free)> memory(
       static_cast<float*>(std::aligned_alloc(4096, (floats * sizeof(float) / 4096 + 1) * 4096)), std::free);
   std::fill_n(memory.get(), floats, 0.0f);
@@ -309,11 +260,10 @@ std::vector<LayerTime> measure_layers(const InstructionSet& set, const Instructi
 
   const std::vector<float> noise = random_noise(tile_faces);
   std::vector<float> faces(std::size_t(tile_faces) * net::kFaceFloats);
-  const Tile tile = make_tile(k, tile_faces, noise.data(), memory.get() + packed_floats(k), faces.data());
-  for (int m = 0; m < kMaps - 1; ++m) clear_border(k, tile, m);
+  const Tile tile = make_tile(tile_faces, noise.data(), memory.get() + packed_floats(), faces.data());
+  for (int m = 0; m < kMaps - 1; ++m) clear_border(tile, m);
 
-  const double products = peak(set, 1).fastest, vector = peak(vectors, 1).fastest;
-  if (k.enter) k.enter();
+  const double at_most = peak(set, 1).fastest;
   std::vector<LayerTime> times;
   for (int i = 0; i < net::kLayers; ++i) {
     const net::Layer& l = net::kTable.layer[i];
@@ -334,10 +284,9 @@ std::vector<LayerTime> measure_layers(const InstructionSet& set, const Instructi
       layer_on_tile();
       seconds.push_back((cpu_seconds() - start) / tile_faces);
     }
-    times.push_back({set.name, l.name, tile_faces, best(seconds), layer_flop(i),
-                     seconds_at(set, i, products, set.kernels->bf16 ? vector : products) / best(seconds)});
+    times.push_back(
+        {set.name, l.name, tile_faces, best(seconds), layer_flop(i), layer_flop(i) / best(seconds) / at_most});
   }
-  if (k.leave) k.leave();
   return times;
 }
 
@@ -363,17 +312,13 @@ double efficiency(const Run& r, const Run& one_thread) {
 }
 
 void write_run(std::ofstream& out, const Run& r) {
-  const auto peak_json = [&](const char* name, const Peak& p) {
-    out << ", \"" << name << "_flop_per_s\": {\"fastest\": " << p.fastest << ", \"sustained\": " << p.sustained << "}";
-  };
   out << "    {\"isa\": \"" << r.set->name << "\", \"threads\": " << r.threads << ", \"faces\": " << r.n
       << ", \"faces_per_s_best\": " << r.n / best(r.seconds) << ", \"faces_per_s_median\": " << r.n / median(r.seconds)
       << ", \"share_of_peak_best\": " << r.share_best() << ", \"share_of_peak_median\": " << r.share_median()
       << ", \"share_of_peak_cpu_seconds\": " << r.share_cpu()
       << ", \"share_of_sustained_peak\": " << r.share_sustained() << ",\n     \"seconds\": " << json_list(r.seconds)
       << ", \"cpu_seconds\": " << json_list(r.cpu);
-  peak_json("peak", r.top.products);
-  if (r.set->kernels->bf16) peak_json("vector_peak", r.top.vectors);
+  out << ", \"peak_flop_per_s\": {\"fastest\": " << r.top.fastest << ", \"sustained\": " << r.top.sustained << "}";
 }
 
 // scaling: for every set, 1 ... T threads.
@@ -442,16 +387,11 @@ int main(int argc, char** argv) {
   const std::vector<float> network = read_floats(network_path, net::kNetworkFloats);
   const std::vector<InstructionSet> sets = instruction_sets();
 
-  // What proj and tconv4 run on: the widest vectors.
-  const auto vectors_of = [&](const InstructionSet& set) -> const InstructionSet& {
-    return set.kernels->bf16 ? sets[sets.size() - 2] : set;
-  };
-
   std::vector<Run> runs;
   print_head();
   for (const InstructionSet& set : sets) {
     const int times = set.name == "plain" ? 1 : repeats;
-    for (const Run& run : measure(set, vectors_of(set), threads, {1, 10, 100, 1024}, times, network)) {
+    for (const Run& run : measure(set, threads, {1, 10, 100, 1024}, times, network)) {
       print_run(run);
       std::printf("\n");
       std::fflush(stdout);
@@ -467,7 +407,7 @@ int main(int argc, char** argv) {
     if (set.name == "plain") continue;
     scaling.emplace_back();
     for (int t = 1; t <= threads; t = t < threads ? std::min(2 * t, threads) : t + 1) {
-      scaling.back().push_back(measure(set, vectors_of(set), t, {kFacesAThread * t}, repeats, network)[0]);
+      scaling.back().push_back(measure(set, t, {kFacesAThread * t}, repeats, network)[0]);
       print_run(scaling.back().back());
       std::printf(" | %9.1f%%\n", 100 * efficiency(scaling.back().back(), scaling.back()[0]));
       std::fflush(stdout);
@@ -479,7 +419,7 @@ int main(int argc, char** argv) {
   std::vector<LayerTime> layers;
   for (const InstructionSet& set : sets) {
     for (const int tile_faces : {set.kernels->tile_faces / 2, set.kernels->tile_faces}) {
-      for (const LayerTime& l : measure_layers(set, vectors_of(set), tile_faces, repeats, network)) {
+      for (const LayerTime& l : measure_layers(set, tile_faces, repeats, network)) {
         std::printf("%-7s %-7s %5d %12.1f %9.1f %13.1f%%\n", l.set.c_str(), l.layer.c_str(), l.faces, l.seconds * 1e6,
                     l.flop / l.seconds * 1e-9, 100 * l.share);
         layers.push_back(l);

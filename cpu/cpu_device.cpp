@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "common/failure.h"
-#include "cpu/features.h"
+#include "common/wording.h"
 #include "cpu/kernels.h"
 #include "cpu/pack.h"
 #include "cpu/parallel.h"
@@ -26,31 +26,16 @@ namespace {
 
 // ---- Which code
 
-// The widest first: the program takes the first that this build has code for and this CPU runs.
-const struct {
-  const char* name;
-  const Kernels* (*kernels)();  // nullptr where this build has no such code
-  bool (*runs)();               // on this CPU, under this system
-} kChoices[] = {{"amx", amx_kernels, cpu_runs_amx},
-                {"avx512", avx512_kernels, cpu_runs_avx512},
-                {"avx2", avx2_kernels, cpu_runs_avx2},
-                {"plain", plain_kernels, [] { return true; }}};
-
-// That choice, or what FACEGEN_CPU asks for.
-const Kernels* choose_kernels() {
+// The widest, or what FACEGEN_CPU asks for.
+const Kernels& choose_kernels() {
   const char* asked = std::getenv("FACEGEN_CPU");
-  if (asked && !*asked) asked = nullptr;
-  for (const auto& choice : kChoices) {
-    if (asked && std::string(asked) != choice.name) continue;
-    const bool built = choice.kernels() != nullptr;
-    if (built && choice.runs()) return choice.kernels();
-    if (asked) {
-      const char* who = built ? "CPU or its system cannot run it" : "build has no code for it";
-      throw Failure(kUsage,
-                    "FACEGEN_CPU=" + std::string(asked) + ", but this " + who + "; unset it to let the program choose");
-    }
+  std::string names;
+  for (const Kernels* kernels : runnable_kernels()) {
+    if (!asked || !*asked || std::string(asked) == kernels->name) return *kernels;
+    names += (names.empty() ? "" : ", ") + std::string(kernels->name);
   }
-  throw Failure(kUsage, "FACEGEN_CPU=" + std::string(asked) + " is unknown; expected plain, avx2, avx512 or amx");
+  throw Failure(kUsage, "FACEGEN_CPU=" + quoted_word(asked) + " is not among what this build has and this CPU runs: " +
+                            names + "; unset it to let the program choose");
 }
 
 // ---- Memory
@@ -96,7 +81,7 @@ class Cpu : public Device {
   Cpu(const Kernels& kernels, int threads)
       : kernels_(kernels),
         threads_(threads > 0 ? threads : granted_threads()),
-        packed_(allocate(packed_floats(kernels_), threads_, "weights")),
+        packed_(allocate(packed_floats(), threads_, "weights")),
         maps_(allocate(threads_ * tile_floats(kernels_), threads_, "feature maps")) {}
 
   std::string name() const override {
@@ -108,7 +93,7 @@ class Cpu : public Device {
 
   void load_network(const float* network) override { pack_network(network, kernels_, threads_, packed_.get(), layer_); }
 
-  // Computes the whole chunk before it returns.
+  // The calling thread is one of the team, so there is nobody to return to before the chunk is computed.
   void start(int, int n, const float* noise, float* faces) override {
     const int most = threads_ * kernels_.tile_faces;
     const int rounds = (n + most - 1) / most;
@@ -126,7 +111,7 @@ class Cpu : public Device {
     std::vector<Tile> tile;
     for (int t = 0; t < tiles; ++t) {
       const int first = int(std::int64_t(n) * t / tiles), last = int(std::int64_t(n) * (t + 1) / tiles);
-      tile.push_back(make_tile(kernels_, last - first, noise + std::size_t(first) * net::kNoise,
+      tile.push_back(make_tile(last - first, noise + std::size_t(first) * net::kNoise,
                                maps_.get() + t * tile_floats(kernels_), faces + std::size_t(first) * net::kFaceFloats));
     }
 
@@ -143,16 +128,14 @@ class Cpu : public Device {
 
     TileWork work(tiles, items);
     parallel_team(threads_, [&](int thread, int team) {
-      if (kernels_.enter) kernels_.enter();
       work.run(thread, team, [&](int stage, int t, int item) { compute_item(stage - 1, groups, tile[t], item); });
-      if (kernels_.leave) kernels_.leave();
     });
   }
 
   // layer -1: the borders.
   void compute_item(int layer, const Groups* groups, const Tile& tile, int item) const {
     if (layer < 0) {
-      if (tile.faces < kernels_.border_faces) clear_border(kernels_, tile, item);
+      if (tile.faces < kernels_.border_faces) clear_border(tile, item);
     } else if (layer == 0) {
       for (int p = item * kProjPanels; p < (item + 1) * kProjPanels; ++p) kernels_.proj(layer_[0], tile, p);
     } else if (layer < net::kLayers - 1) {  // (group, phase, panel): the rows stay in the cache for all who read them
@@ -166,7 +149,8 @@ class Cpu : public Device {
     }
   }
 
-  // Cuts `rows` input rows so that all tiles together make some items for every thread; pieces: without a cut.
+  // Cuts `rows` input rows so that all tiles together make some items for every thread; pieces: without a cut. With
+  // eight a thread, a thread that takes the last item keeps the others waiting for an eighth of the layer at most.
   Groups groups_of(int rows, int pieces) const {
     constexpr int kItems = 8;  // a thread
     int count = 1;
@@ -183,7 +167,18 @@ class Cpu : public Device {
 
 }  // namespace
 
-std::unique_ptr<Device> open_cpu(int threads) { return open_cpu(*choose_kernels(), threads); }
+std::vector<const Kernels*> runnable_kernels() {
+  std::vector<const Kernels*> kernels;
+#ifdef __x86_64__
+  const bool fma = __builtin_cpu_supports("fma");
+  if (avx512_kernels() && fma && __builtin_cpu_supports("avx512f")) kernels.push_back(avx512_kernels());
+  if (avx2_kernels() && fma && __builtin_cpu_supports("avx2")) kernels.push_back(avx2_kernels());
+#endif
+  kernels.push_back(plain_kernels());
+  return kernels;
+}
+
+std::unique_ptr<Device> open_cpu(int threads) { return open_cpu(choose_kernels(), threads); }
 
 std::unique_ptr<Device> open_cpu(const Kernels& kernels, int threads) {
   return std::make_unique<Cpu>(kernels, threads);

@@ -1,6 +1,5 @@
 // The arithmetic of the layers over one tile of faces. cpu/kernels_simd.h holds it once; it is compiled three times,
-// for plain vectors, AVX2 and AVX-512. kernels_amx.h does tconv1-3 on AMX tiles. cpu_device.cpp picks one of the four
-// at run time.
+// for plain vectors, AVX2 and AVX-512. cpu_device.cpp picks one of the three at run time.
 #ifndef FACEGEN_CPU_KERNELS_H_
 #define FACEGEN_CPU_KERNELS_H_
 
@@ -8,27 +7,17 @@
 
 #include "network.h"
 
-// Feature maps of a tile are position-major and batch-inner: (H, W + 2, faces, row). The extra column on either side
-// stands for the zeros beyond the border. What a row is depends on the arithmetic:
-//   floats    K floats and kPadding more, which keep a tile's rows in different cache sets
-//   bf16      for AMX, maps 0-2: kTerms planes of K bf16, whose sum is the value, and kBf16Padding more; as a block
-//             reads whole tiles of 16 rows, a map has room for the rows behind its last one
+// Feature maps of a tile are position-major and batch-inner: (H, W + 2, faces, K + kPadding). The extra column on
+// either side stands for the zeros beyond the border; the padding keeps a tile's rows in different cache sets.
 constexpr int kMaps = 4;  // map[l] is the output of layer l; the last layer writes the faces
 constexpr int kPadding = 16;
 constexpr int map_stride(int channels) { return channels + kPadding; }
-
-constexpr int kTerms = 3;
-constexpr int kBf16Padding = 32;
-constexpr int bf16_stride(int channels) { return kTerms * channels + kBf16Padding; }
-constexpr int kTileRows = 16;  // of AMX
 
 constexpr int kStripLanes = 16;  // tconv4: one filter row, 5 taps x 3 channels = 15 values, and a zero
 
 // A layer's parameters as the kernels want them, 64-byte aligned.
 //   proj      weight (8192 / columns, 100, columns)      scale, shift (8192)
 //   tconv1-3  weight (K / columns, 5, 5, C, columns)     scale, shift (K)
-//             or in bf16 terms, as AMX multiplies them: (K / columns, 5, 5, C / 32, kTerms, columns / 16, 16, 16, 2),
-//             16 pairs of input channels x 16 output channels a tile
 //   tconv4    weight (5, C, kStripLanes)                 shift (64 x 3): the bias of every value of an output row
 struct PackedLayer {
   const float* weight;
@@ -39,13 +28,12 @@ struct PackedLayer {
 struct Tile {
   int faces;
   const float* noise;  // (faces, 100)
-  float* map[kMaps];   // bf16 in memory of floats where the kernels say so
-  float* out;          // (faces, 64, 64, 3)
+  float* map[kMaps];
+  float* out;  // (faces, 64, 64, 3)
 };
 
 struct Kernels {
   const char* name;
-  bool bf16;         // tconv1-3 read their maps and weights as sums of kTerms bf16
   int columns;       // output channels a panel of weights
   int tile_faces;    // most faces a tile, and the number that fills the registers best
   int border_faces;  // tiles of fewer faces than this read the columns left and right of a map
@@ -58,17 +46,12 @@ struct Kernels {
   void (*tconv[4])(const PackedLayer&, const Tile&, int phase, int panel, int begin, int end);
   // map[3] -> the image rows [2 * begin, 2 * end) of the faces.
   void (*tconv4)(const PackedLayer&, const Tile&, int begin, int end);
-
-  // Called by every thread before its first and after its last layer; may be nullptr.
-  void (*enter)();
-  void (*leave)();
 };
 
 // nullptr where this build has no such code.
 const Kernels* plain_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
-const Kernels* amx_kernels();
 
 // ---- The memory of a tile  -> tile.cpp
 
@@ -76,9 +59,9 @@ const Kernels* amx_kernels();
 std::size_t tile_floats(const Kernels& kernels);
 
 // A tile whose maps lie in `memory` (tile_floats(), 64-byte aligned).
-Tile make_tile(const Kernels& kernels, int faces, const float* noise, float* memory, float* out);
+Tile make_tile(int faces, const float* noise, float* memory, float* out);
 
 // Zeros into the columns left and right of map m.
-void clear_border(const Kernels& kernels, const Tile& tile, int m);
+void clear_border(const Tile& tile, int m);
 
 #endif  // FACEGEN_CPU_KERNELS_H_

@@ -107,8 +107,7 @@ void tconv(const PackedLayer& p, const Tile& tile, int phase, int panel, int beg
   }
 }
 
-constexpr Kernels kKernels = {kName,     false,      kColumns, kTileFaces,
-                              kFewFaces, kFacesPerS, proj,     {nullptr, tconv<1>, tconv<2>, tconv<3>},
-                              tconv4,    nullptr,    nullptr};
+constexpr Kernels kKernels = {
+    kName, kColumns, kTileFaces, kFewFaces, kFacesPerS, proj, {nullptr, tconv<1>, tconv<2>, tconv<3>}, tconv4};
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/bf16_terms.h"
 #include "cpu/parallel.h"
 
 namespace {
@@ -15,11 +14,11 @@ struct Sizes {
   std::size_t weight, scale, shift;
 };
 
-Sizes sizes_of(const Kernels& kernels, int layer) {
+Sizes sizes_of(int layer) {
   const net::Layer& l = net::kTable.layer[layer];
   const std::size_t K = l.K, C = l.C;
   if (layer == 0) return {C * l.out_H * l.out_W * K, l.out_H * l.out_W * K, l.out_H * l.out_W * K};
-  if (l.batch_norm) return {kernels.bf16 ? kTaps * K * C * kTerms / 2 : kTaps * K * C, K, K};
+  if (l.batch_norm) return {kTaps * K * C, K, K};
   return {net::kFilter * C * kStripLanes, 0, l.out_W * K};
 }
 
@@ -42,23 +41,6 @@ void pack_tconv_panel(const float* weight, int C, int first, int columns, float*
     for (int k = 0; k < columns; ++k) {
       const float* row = weight + std::size_t(first + k) * C;
       for (int c = c0; c < c0 + kBlock; ++c) panel[c * columns + k] = row[c];
-    }
-  }
-}
-
-// The same -> panel (C / 32, kTerms, columns / 16, 16, 16, 2) of bf16: pairs of channels x outputs
-void pack_tconv_panel_bf16(const float* weight, int C, int first, int columns, Bf16* panel) {
-  constexpr int kPairs = 16, kOutputs = 16;  // of a tile
-  for (int k = 0; k < columns; ++k) {
-    const float* row = weight + std::size_t(first + k) * C;
-    for (int c = 0; c < C; ++c) {
-      Bf16 terms[kTerms];
-      bf16_terms(row[c], terms);
-      const int step = c / (2 * kPairs), pair = c / 2 % kPairs;
-      for (int t = 0; t < kTerms; ++t) {
-        const std::size_t tile = (std::size_t(step) * kTerms + t) * (columns / kOutputs) + k / kOutputs;
-        panel[((tile * kPairs + pair) * kOutputs + k % kOutputs) * 2 + c % 2] = terms[t];
-      }
     }
   }
 }
@@ -89,10 +71,10 @@ void fold_batch_norm(const float* network, int layer, std::size_t outputs, float
 
 }  // namespace
 
-std::size_t packed_floats(const Kernels& kernels) {
+std::size_t packed_floats() {
   std::size_t floats = 0;
   for (int layer = 0; layer < net::kLayers; ++layer) {
-    const Sizes sizes = sizes_of(kernels, layer);
+    const Sizes sizes = sizes_of(layer);
     floats += aligned(sizes.weight) + aligned(sizes.scale) + aligned(sizes.shift);
   }
   return floats;
@@ -101,40 +83,38 @@ std::size_t packed_floats(const Kernels& kernels) {
 void pack_network(const float* network, const Kernels& kernels, int threads, float* memory,
                   PackedLayer layer[net::kLayers]) {
   const int columns = kernels.columns;
-  for (int i = 0; i < net::kLayers; ++i) {
-    const net::Layer& l = net::kTable.layer[i];
-    const Sizes sizes = sizes_of(kernels, i);
-    float* weight = memory;
-    float* scale = weight + aligned(sizes.weight);
-    float* shift = scale + aligned(sizes.scale);
-    memory = shift + aligned(sizes.shift);
-    layer[i] = {weight, scale, shift};
+  parallel_team(threads, [&](int thread, int team) {
+    float* next = memory;
+    for (int i = 0; i < net::kLayers; ++i) {
+      const net::Layer& l = net::kTable.layer[i];
+      const Sizes sizes = sizes_of(i);
+      float* weight = next;
+      float* scale = weight + aligned(sizes.weight);
+      float* shift = scale + aligned(sizes.scale);
+      next = shift + aligned(sizes.shift);
 
-    const float* from = network + l.weight;
-    if (i == 0) {
-      parallel_for(threads, l.out_H * l.out_W * l.K / columns, [&](int panel) {
-        pack_proj_panel(from, panel * columns, columns, weight + std::size_t(panel) * l.C * columns);
-      });
-    } else if (l.batch_norm) {
-      parallel_for(threads, kTaps * l.K / columns, [&](int item) {  // (panel, tap)
-        const int panel = item / kTaps, tap = item % kTaps;
-        const float* tap_weight = from + std::size_t(tap) * l.K * l.C;
-        const std::size_t at = std::size_t(item) * l.C * columns;
-        if (kernels.bf16) {
-          pack_tconv_panel_bf16(tap_weight, l.C, panel * columns, columns,
-                                reinterpret_cast<Bf16*>(weight) + at * kTerms);
-        } else {
-          pack_tconv_panel(tap_weight, l.C, panel * columns, columns, weight + at);
+      const float* from = network + l.weight;
+      if (i == 0) {
+        const int panels = l.out_H * l.out_W * l.K / columns;
+        for (int panel = thread; panel < panels; panel += team) {
+          pack_proj_panel(from, panel * columns, columns, weight + std::size_t(panel) * l.C * columns);
         }
-      });
-    } else {
-      pack_tconv4(from, weight);
-    }
+      } else if (l.batch_norm) {
+        for (int item = thread; item < kTaps * l.K / columns; item += team) {  // (panel, tap)
+          const int panel = item / kTaps, tap = item % kTaps;
+          pack_tconv_panel(from + std::size_t(tap) * l.K * l.C, l.C, panel * columns, columns,
+                           weight + std::size_t(item) * l.C * columns);
+        }
+      }
 
-    if (l.batch_norm) {
-      fold_batch_norm(network, i, sizes.shift, scale, shift);
-    } else {
-      for (std::size_t x = 0; x < sizes.shift; ++x) shift[x] = network[l.bias + x % l.K];
+      if (thread != i % team) continue;  // the rest is little work: a thread a layer
+      layer[i] = {weight, scale, shift};
+      if (l.batch_norm) {
+        fold_batch_norm(network, i, sizes.shift, scale, shift);
+      } else {
+        pack_tconv4(from, weight);
+        for (std::size_t x = 0; x < sizes.shift; ++x) shift[x] = network[l.bias + x % l.K];
+      }
     }
-  }
+  });
 }

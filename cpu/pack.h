@@ -7,7 +7,7 @@
 constexpr std::size_t kPackedAlignment = 16;  // floats: every array starts on a 64-byte boundary
 
 // Floats of memory that all layers together need.
-std::size_t packed_floats(const Kernels& kernels);
+std::size_t packed_floats();
 
 // network (net::kNetworkFloats) -> memory (packed_floats()), 64-byte aligned; layer[l] then points into it.
 // Batch normalisation becomes a scale and a shift, which take the bias in.

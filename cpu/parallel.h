@@ -6,17 +6,6 @@
 #include <omp.h>
 #endif
 
-// Calls body(0) ... body(items - 1), each once, on up to `threads` threads, lower numbers first.
-template <class Body>
-void parallel_for(int threads, int items, const Body& body) {
-#ifdef _OPENMP
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-#else
-  (void)threads;
-#endif
-  for (int item = 0; item < items; ++item) body(item);
-}
-
 // Calls body(thread, team) once on each thread of a team of up to `threads`.
 template <class Body>
 void parallel_team(int threads, const Body& body) {

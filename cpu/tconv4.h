@@ -1,5 +1,4 @@
-// tconv4 and tanh, in float vectors whatever computes the layers before. Included like micro_tile.h; kTileFaces is
-// defined too.
+// tconv4 and tanh. Included like micro_tile.h; kTileFaces is defined too.
 #ifndef FACEGEN_CPU_TCONV4_H_
 #define FACEGEN_CPU_TCONV4_H_
 

@@ -71,7 +71,8 @@ SOURCES = {
     "eight.before.us": (LAYERS, "steps[step=as the day before]/chunks[faces=2048]/layers[layer=tconv1]/us"),
     "amx.{}": ("cpu-amx", "scaling[isa=amx][threads={}]/faces_per_s_best", "1 4 16"),
     "amx.avx512.{}": ("cpu-amx", "scaling[isa=avx512][threads={}]/faces_per_s_best", "1 4 16"),
-    "amx.difference": ("cpu-amx", "exactness/value"),
+    "amx.median": ("cpu-amx", "scaling[isa=amx][threads=16]/faces_per_s_median"),
+    "amx.avx512.median": ("cpu-amx", "scaling[isa=avx512][threads=16]/faces_per_s_median"),
 
     "accuracy.worst": ("h100-hopper-accuracy", "faces_65536/worst"),
     "accuracy.uncorrected": ("h100-hopper-accuracy", "rows[kLoss=0.0]/faces_worst"),
@@ -291,6 +292,7 @@ DERIVED = {
     "amx.gain.1": lambda n: n("amx.1") / n("amx.avx512.1"),
     "amx.gain.4": lambda n: n("amx.4") / n("amx.avx512.4"),
     "amx.gain.16": lambda n: n("amx.16") / n("amx.avx512.16"),
+    "amx.median_gain.16": lambda n: n("amx.median") / n("amx.avx512.median"),
     "eight.gain": lambda n: 1 - n("layers.tconv1.us") / n("eight.before.us"),
     "on_device.share": lambda n: n("on_device.tflops_fp16") / n("study.fp16"),
     "tensor_peak": lambda n: tensor_peak(n) / 1e12,
