@@ -82,7 +82,8 @@ GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels
 # The ranks of a job, with MPI and without.
 SINGLE_RANK := $(addprefix $(BUILD)/run/,ranks.o launch.o ranks_single.o)
 RANKS := $(if $(HAVE_MPI),$(addprefix $(BUILD)/run/,ranks.o launch.o ranks_mpi.o),$(SINGLE_RANK))
-RUN_OBJECTS := $(filter-out $(BUILD)/run/ranks% $(BUILD)/run/launch.o,$(call objects,run))
+CUSTOM_MPI := $(if $(HAVE_MPI),$(BUILD)/run/custom_mpi.o)
+RUN_OBJECTS := $(filter-out $(BUILD)/run/ranks% %/launch.o %/custom_mpi.o,$(call objects,run))
 PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/facegen_parallel.o
 
 .PRECIOUS: $(BUILD)/%.o
@@ -109,11 +110,11 @@ ifneq ($(filter x86_64%,$(shell $(CXX) -dumpmachine)),)
   $(BUILD)/cpu/kernels_avx512.o: EXTRA_FLAGS += -mavx512f -mfma
 endif
 
-$(BUILD)/run/ranks_mpi.o: EXTRA_FLAGS = $(MPI_FLAGS)
+$(BUILD)/run/ranks_mpi.o $(CUSTOM_MPI): EXTRA_FLAGS = $(MPI_FLAGS)
 
 # ---- Programs -----------------------------------------------------------------------------------------------------------
 
-.PHONY: all seq parallel custom run answers test test-gpu bench bench-gpu bench-gpus report submission install uninstall deb clean \
+.PHONY: all seq parallel custom lib lib-flags run answers test test-gpu bench bench-gpu bench-gpus report submission install uninstall deb clean \
         help found format
 
 all: found seq parallel compare_result
@@ -128,7 +129,7 @@ seq: facegen_seq
 parallel: facegen_parallel
 
 # Programs lie at the top; a build with other switches replaces them.
-facegen_seq facegen_parallel compare_result: %: $(BUILD)/bin/% FORCE
+facegen_seq facegen_parallel compare_result libfacegen.a: %: $(BUILD)/bin/% FORCE
 	@cmp -s $< $@ || cp -f $< $@
 FORCE:
 
@@ -144,13 +145,23 @@ $(BUILD)/bin/compare_result: $(BUILD)/compare_result.o
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ -o $@
 
+# Our three functions for somebody's own driver.
+lib: libfacegen.a
+lib-flags:
+	@echo "$(strip $(LDFLAGS_ALL) $(LDLIBS_PARALLEL) -lstdc++ -lm)"
+$(BUILD)/bin/libfacegen.a: $(PARALLEL_OBJECTS) $(COMMON_OBJECTS) $(RANKS)
+	@mkdir -p $(@D)
+	rm -f $@
+	$(AR) rcs $@ $^
+
 # The driver with somebody's own facegen_init, facegen and facegen_fin. Their file, their warnings.
+CUSTOM := facegen_custom
 UNIT := $(BUILD)/custom/$(notdir $(basename $(SRC))).o
-custom: $(DRIVER_OBJECTS) $(RANKS)
+custom: $(DRIVER_OBJECTS) $(RANKS) $(CUSTOM_MPI)
 	$(if $(wildcard $(SRC)),,$(error SRC='$(SRC)' is no file: make custom SRC=path/to/facegen.c, .cpp or .cu))
 	@mkdir -p $(dir $(UNIT))
 	$(COMPILE_UNIT$(suffix $(SRC))) -I. -I$(dir $(SRC)) -c $(SRC) -o $(UNIT)
-	$(CXX) $(LDFLAGS_ALL) $(UNIT) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) -lm -o facegen_custom
+	$(CXX) $(LDFLAGS_ALL) $(UNIT) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) -lm -o $(CUSTOM)
 COMPILE_UNIT.c = $(CC) -O3 $(OPENMP_FLAGS) $(MPI_FLAGS)
 COMPILE_UNIT.cpp = $(CXX) -std=c++17 -O3 $(OPENMP_FLAGS) $(MPI_FLAGS)
 COMPILE_UNIT.cu = $(or $(HAVE_CUDA),$(error $(SRC) needs nvcc, which was not found)) -std=c++17 -O3 $(GENCODE) \

@@ -17,7 +17,9 @@ struct facegen_options {
   void (*progress)(int faces_done); /* called now and then on rank 0 while facegen computes; may be NULL */
 };
 
-/* What the command line asked for. Called before facegen_init; the strings stay valid until facegen_fin. */
+/* What the command line asked for, until facegen_fin. Called before facegen_init; the strings stay valid until then. A
+ * driver that calls this catches what the functions here and in facegen.h throw (common/failure.h). For any other, which
+ * may be written in C, they say what went wrong on standard error and end the whole job. */
 void facegen_configure(const struct facegen_options* options);
 
 /* Host memory for `floats` floats that this unit transfers fastest (pinned, say), or NULL when there is none.

@@ -306,7 +306,8 @@ int main(int argc, char** argv) {
     options = parse_options(argc, argv);
   } catch (const Failure& failure) {  // the same on every rank: one of them says so
     const std::string path = argv[0];
-    if (is_root()) std::fprintf(stderr, "%s: %s\n", path.substr(path.find_last_of('/') + 1).c_str(), failure.what());
+    if (launched_rank() == 0)
+      std::fprintf(stderr, "%s: %s\n", path.substr(path.find_last_of('/') + 1).c_str(), failure.what());
     return failure.status();
   }
   if (options.help) return std::fputs(help_text(options.program).c_str(), stdout) < 0 ? kMachine : kDone;

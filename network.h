@@ -9,6 +9,7 @@
 #define FACEGEN_NETWORK_H_
 
 #include <cstddef>
+#include <cstdint>
 
 namespace net {
 
@@ -73,6 +74,8 @@ constexpr int kFaceH = kTconv4.out_H;                                  // face (
 constexpr int kFaceW = kTconv4.out_W;
 constexpr int kFaceC = kTconv4.K;
 constexpr int kFaceFloats = kFaceH * kFaceW * kFaceC;  // 12,288
+constexpr std::int64_t kNoiseBytes = kNoise * sizeof(float);
+constexpr std::int64_t kFaceBytes = kFaceFloats * sizeof(float);
 
 // Multiply-adds that a face needs in a layer, those on inputs or outputs off the map's border not counted: along one
 // side of H input pixels, all 5 filter taps of each hit the output but for one of the first and two of the last.

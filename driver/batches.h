@@ -8,8 +8,8 @@
 
 #include "network.h"
 
-constexpr std::int64_t kNoiseBytes = net::kNoise * sizeof(float);
-constexpr std::int64_t kFaceBytes = net::kFaceFloats * sizeof(float);
+using net::kFaceBytes;
+using net::kNoiseBytes;
 
 // Floats in the memory that the computing unit likes best (facegen_alloc), else in ordinary memory, zeroed. Throws
 // Failure (kMachine) where there is none.

@@ -1,4 +1,4 @@
-// What computes faces: a GPU, or all cores of the CPU together. The run (facegen_parallel.cu) knows nothing else of it.
+// What computes faces: a GPU, or all cores of the CPU together. A run (run/run.h) knows nothing else of it.
 #ifndef FACEGEN_RUN_DEVICE_H_
 #define FACEGEN_RUN_DEVICE_H_
 
@@ -36,6 +36,7 @@ class Device {
   virtual void load_network(const float* network) = 0;
 
   // noise (n, 100) -> faces (n, 64, 64, 3), both in host memory and untouched by others until finish(slot) returns.
+  // n = 0: nothing but the network is taken in.
   virtual void start(int slot, int n, const float* noise, float* faces) = 0;
   virtual void finish(int slot) = 0;
 };

@@ -1,5 +1,6 @@
-// One host thread a device, for as long as the devices are open. Why not one a run: starting a thread and making it the
-// device's own takes a tenth of a thousand faces' time.
+// The devices of one rank, each with a host thread of its own for as long as they are open, at work on the chunks of one
+// call after another. Why threads that stay: starting one and making it the device's own takes a tenth of the time of a
+// thousand faces.
 #ifndef FACEGEN_RUN_DEVICE_THREADS_H_
 #define FACEGEN_RUN_DEVICE_THREADS_H_
 
@@ -7,38 +8,63 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
 
-#include "run/device.h"
+#include "run/chunks.h"  // defines: Share
+#include "run/device.h"  // defines: Device, Devices
+#include "run/sinks.h"   // defines: Sink
 
 class DeviceThreads {
  public:
-  // Starts a thread for each of the devices, which must outlive this, and attaches it. Throws what attach() threw.
-  explicit DeviceThreads(const Devices& devices);
-  ~DeviceThreads();  // the work is done
+  // Starts a thread for each device and attaches it. Throws what attach() threw.
+  explicit DeviceThreads(Devices devices);
+  ~DeviceThreads();
   DeviceThreads(const DeviceThreads&) = delete;
+  DeviceThreads& operator=(const DeviceThreads&) = delete;
 
-  std::size_t size() const { return threads_.size(); }
+  const Devices& devices() const { return devices_; }
 
-  // Each thread calls work(its device) once. The work before is done; work throws nothing.
-  void begin(std::function<void(Device&)> work);
-  void wait();  // until every thread has returned from it
+  // Sets every device to work; the call before is done or stopped. Chunks are handed out in order, to whoever is free.
+  // network: what the devices load first, or nullptr for the one that they have. noise (faces, 100): of the share that
+  // the chunks cut up. Noise, network and sink stay until done() has returned true, or stop() has returned.
+  void begin(const float* network, std::vector<Share> chunks, const float* noise, Sink& sink);
+
+  // True once every device is done. Waits for that, but no longer than so many microseconds.
+  // Throws what a device threw: then the others take no further chunk.
+  bool done(int microseconds);
+
+  // Hands out no further chunk and waits until no device touches the call's arrays any longer.
+  void stop();
 
  private:
+  void end();
   void serve(Device& device);
-  void join();
+  void compute(Device& device);
+  bool take(std::size_t* i);
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::function<void(Device&)> work_;
-  std::int64_t round_ = 0;  // of work given out so far
-  std::size_t busy_;        // threads that have not returned from attach() or this round's work
-  bool over_ = false;
-  std::exception_ptr error_;  // of an attach()
+  const Devices devices_;
   std::vector<std::thread> threads_;
+
+  std::mutex mutex_;                 // guards all below; the call's arrays are set while no device is at work
+  std::condition_variable changed_;  // call_, busy_, error_ or over_
+  std::int64_t call_ = 0;            // calls begun so far
+  std::size_t busy_;                 // devices that are not done with attach() or this call
+  bool over_ = false;
+  std::exception_ptr error_;  // the first
+
+  const float* network_ = nullptr;
+  std::vector<Share> chunks_;
+  std::size_t next_ = 0;  // chunk to hand out
+  const float* noise_ = nullptr;
+  Sink* sink_ = nullptr;
+};
+
+// At the end of a block, however it ends, the devices have stopped.
+struct StopAtEnd {
+  DeviceThreads& threads;
+  ~StopAtEnd() { threads.stop(); }
 };
 
 #endif  // FACEGEN_RUN_DEVICE_THREADS_H_

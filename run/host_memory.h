@@ -28,6 +28,7 @@ class HostMemory {
 
   void* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
+  bool mappable() const { return file_ >= 0; }  // by others
   Ticket ticket() const;
 
  private:

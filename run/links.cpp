@@ -3,18 +3,18 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "common/profile.h"
-#include "run/ranks.h"
+#include "common/profile.h"  // defines: ProfileTimer
+#include "run/ranks.h"       // defines: Transfers, rank, is_root, all_gather, broadcast
 
 namespace {
 
 // Floats that arrive on rank 0 in one round, from all senders together: 64 KiB, 256 KiB, 1 MiB, 4 MiB, and three times
-// 16 MiB, beside which latencies are nothing; but no more rounds once they have taken so long.
+// 16 MiB, beside which latencies do not count. Once the rounds have taken kEnough, no further one begins.
 constexpr std::int64_t kFirst = 1 << 14, kGrowth = 4, kMost = 1 << 22;
 constexpr int kRounds = 7;
 constexpr double kEnough = 0.1;  // s; less, and a rank that was held up for a moment passes for a slow link
 
-// Every sender sends that many floats to rank 0, all at once. Returns, on rank 0, what came from each node, by leader.
+// Every sender sends that many floats to rank 0, all at once. Returns, on rank 0, what came from each group of ranks, by its leader.
 std::vector<Link> send_round(const std::vector<std::int64_t>& leaders, const std::vector<int>& senders,
                              std::size_t floats, std::vector<float>& memory) {
   std::vector<Link> round(leaders.size(), Link{0, 0});
@@ -26,7 +26,7 @@ std::vector<Link> send_round(const std::vector<std::int64_t>& leaders, const std
       Link& link = round[std::size_t(leaders[std::size_t(senders[i])])];
       transfers.receive(senders[i], 0, memory.data() + i * floats, floats, [&link, &timer, floats] {
         link.bytes += std::int64_t(floats * sizeof(float));
-        link.nanoseconds = std::int64_t(timer.seconds() * 1e9);  // the node's last rank stays
+        link.nanoseconds = std::int64_t(timer.seconds() * 1e9);  // the group's last rank stays
       });
     }
   }
@@ -71,7 +71,7 @@ std::vector<Link> measure_links(const std::vector<std::int64_t>& leaders) {
     const bool over = i + 1 == kRounds || spent > kEnough;
     all = broadcast(over ? 0 : std::min(all * kGrowth, kMost));  // rank 0 has seen the time
   }
-  broadcast(&links[0].bytes, links.size() * sizeof(Link) / sizeof(std::int64_t));
+  broadcast_bytes(links.data(), links.size() * sizeof(Link));
   for (std::size_t r = 0; r < leaders.size(); ++r) links[r] = links[std::size_t(leaders[r])];
   return links;
 }

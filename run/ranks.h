@@ -1,6 +1,7 @@
-// The ranks of one job: MPI behind a few verbs (ranks_mpi.cpp), so that a build without MPI (MPI=0, facegen_seq) is
-// simply a job of one rank (ranks_single.cpp). Errors end the whole job: a failed MPI call throws Failure, and main()
-// turns any Failure into end_job().
+// The ranks of one job: MPI behind a few verbs (ranks_mpi.cpp), so that without MPI (a build with MPI=0, facegen_seq, a
+// process that nobody launched) there is simply a job of one rank. All messages of ours go over a communicator of our
+// own: they never meet those of somebody else's code in this program, and only there a failed call throws Failure, which
+// ends the whole job; elsewhere MPI's errors keep MPI's own way.
 #ifndef FACEGEN_RUN_RANKS_H_
 #define FACEGEN_RUN_RANKS_H_
 
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace ranks_detail {
@@ -16,11 +18,16 @@ struct Requests;  // the MPI requests of a Transfers
 
 // ---- The job
 
-// First and last call of every rank.
+// Our driver's first and last call on every rank: start MPI where a launcher started several processes, and end it.
 void ranks_start(int* argc, char*** argv);
 void ranks_finish();
 
-int rank();  // before ranks_start: what the launcher said
+// Takes part in the job that this program's MPI makes up, if its driver has started MPI, as one rank of it; collective
+// then. Returns false where this process takes part already: ranks_start does this, too. Else ranks_leave undoes it.
+bool ranks_join();
+void ranks_leave();
+
+int rank();  // 0 outside of a job, and in a job of one
 int rank_count();
 inline bool is_root() { return rank() == 0; }
 
@@ -45,11 +52,19 @@ std::string mpi_library();
 
 // ---- Collective: every rank calls them in the same order
 
-std::int64_t broadcast(std::int64_t value);                // root's value
-void broadcast(std::int64_t* values, std::size_t count);   // root's values (count), few -> everybody's
-void broadcast(float* data, std::size_t count);            // root's data (count) -> everybody's; any count
-std::vector<std::int64_t> all_gather(std::int64_t value);  // everybody's value, by rank
+std::int64_t broadcast(std::int64_t value);                             // root's value
+void broadcast_bytes(void* data, std::size_t bytes);                    // root's bytes, any number -> everybody's
+void all_gather_bytes(const void* mine, std::size_t bytes, void* all);  // few bytes a rank, by rank
 std::vector<std::string> gather(const std::string& text);  // on root: everybody's text, by rank; elsewhere nothing
+
+// Everybody's value, by rank. T holds plain data.
+template <typename T>
+std::vector<T> all_gather(const T& value) {
+  static_assert(std::is_trivially_copyable<T>::value, "goes from process to process as bytes");
+  std::vector<T> values(static_cast<std::size_t>(rank_count()));
+  all_gather_bytes(&value, sizeof value, values.data());
+  return values;
+}
 
 // ---- Between two ranks, under way while others compute
 
@@ -61,7 +76,7 @@ class Transfers {
   Transfers& operator=(const Transfers&) = delete;
 
   // Begins to move data (count floats, any count) to or from a rank; data stays untouched until done was called.
-  // Both ends name the same id (>= 0, < max_id()) for the same data. A count of 0 moves a message without data: it
+  // Both ends name the same id (>= 0) for the same data. A count of 0 moves a message without data: it
   // tells the receiver that the sender got there.
   void send(int to, std::int64_t id, const float* data, std::size_t count, std::function<void()> done = {});
   void receive(int from, std::int64_t id, float* data, std::size_t count, std::function<void()> done = {});
@@ -70,8 +85,6 @@ class Transfers {
   void poll();
   bool empty() const;  // nothing under way
   void wait_all();
-
-  static std::int64_t max_id();
 
  private:
   ranks_detail::Requests* requests_;

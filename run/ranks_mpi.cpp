@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include "common/failure.h"
@@ -11,11 +12,16 @@
 
 namespace {
 
-// One MPI call moves at most this many floats (256 MiB): far below the 2^31 - 1 that an MPI count can say.
-constexpr std::size_t kPiece = std::size_t(1) << 26;
+// One MPI call moves at most 256 MiB: far below the 2^31 - 1 that an MPI count can say.
+constexpr std::size_t kPieceBytes = std::size_t(1) << 28, kPiece = kPieceBytes / sizeof(float);
 
-int g_rank = launched_rank(), g_count = 1;
-NodePlace g_node = {0, 1, 0};
+// This process' part in the job.
+struct Job {
+  MPI_Comm ours = MPI_COMM_NULL;  // what MPI_COMM_WORLD holds, for our messages alone; null in a job of one without MPI
+  int rank = 0, count = 1;
+  NodePlace node = {0, 1, 0};
+};
+Job g_job;
 
 void check_mpi(int code, const char* call, const char* file, int line) {
   if (code == MPI_SUCCESS) return;
@@ -30,42 +36,68 @@ void check_mpi(int code, const char* call, const char* file, int line) {
 
 }  // namespace
 
-void ranks_start(int* argc, char*** argv) {
-  // A process that no launcher started is a job of its own: it needs no daemon beside it.
-  const bool alone = !std::getenv("OMPI_COMM_WORLD_SIZE") && !std::getenv("PMIX_RANK");
-  if (alone) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+// Defined in facegen_custom alone (custom_mpi.cpp), whose unit may speak MPI in a job of one as well.
+extern "C" __attribute__((weak)) void facegen_unit_may_speak_mpi();
 
-  int provided = 0;
-  MPI_CHECK(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
-  MPI_CHECK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
-  MPI_CHECK(MPI_Comm_rank(MPI_COMM_WORLD, &g_rank));
-  MPI_CHECK(MPI_Comm_size(MPI_COMM_WORLD, &g_count));
-  if (g_count == 1 && alone && launched_processes() > 1) {
+void ranks_start(int* argc, char*** argv) {
+  bool alone = true;  // nobody who knows MPI launched this process: a job of one needs no MPI
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) alone = alone && !std::getenv(name);
+  if (!alone || facegen_unit_may_speak_mpi) {
+    if (alone) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);  // nor a daemon beside it
+    int provided = 0;
+    MPI_CHECK(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+  }
+  ranks_join();
+  if (rank_count() == 1 && launched_processes() > 1) {
     throw Failure(kUsage, "started as " + std::to_string(launched_processes()) +
                               " processes that do not know of each other: start them with mpirun, or srun --mpi=pmix");
   }
-
-  MPI_Comm node;
-  MPI_CHECK(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, g_rank, MPI_INFO_NULL, &node));
-  MPI_CHECK(MPI_Comm_rank(node, &g_node.index));
-  MPI_CHECK(MPI_Comm_size(node, &g_node.count));
-  g_node.leader = g_rank;
-  MPI_CHECK(MPI_Bcast(&g_node.leader, 1, MPI_INT, 0, node));
-  MPI_CHECK(MPI_Comm_free(&node));
   undo_default_binding();
 }
 
-void ranks_finish() { MPI_CHECK(MPI_Finalize()); }
+bool ranks_join() {
+  int running = 0, over = 0;
+  MPI_Initialized(&running);
+  MPI_Finalized(&over);
+  if (g_job.ours != MPI_COMM_NULL || !running || over) return false;
 
-int rank() { return g_rank; }
-int rank_count() { return g_count; }
-NodePlace node_place() { return g_node; }
+  MPI_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &g_job.ours));
+  MPI_CHECK(MPI_Comm_set_errhandler(g_job.ours, MPI_ERRORS_RETURN));
+  MPI_CHECK(MPI_Comm_rank(g_job.ours, &g_job.rank));
+  MPI_CHECK(MPI_Comm_size(g_job.ours, &g_job.count));
+
+  MPI_Comm node;
+  MPI_CHECK(MPI_Comm_split_type(g_job.ours, MPI_COMM_TYPE_SHARED, g_job.rank, MPI_INFO_NULL, &node));
+  MPI_CHECK(MPI_Comm_rank(node, &g_job.node.index));
+  MPI_CHECK(MPI_Comm_size(node, &g_job.node.count));
+  g_job.node.leader = g_job.rank;
+  MPI_CHECK(MPI_Bcast(&g_job.node.leader, 1, MPI_INT, 0, node));
+  MPI_CHECK(MPI_Comm_free(&node));
+  return true;
+}
+
+void ranks_leave() {
+  int over = 0;
+  MPI_Finalized(&over);
+  if (g_job.ours != MPI_COMM_NULL && !over) MPI_Comm_free(&g_job.ours);
+  g_job = Job();
+}
+
+void ranks_finish() {
+  if (g_job.ours == MPI_COMM_NULL) return;
+  MPI_CHECK(MPI_Comm_free(&g_job.ours));
+  MPI_CHECK(PMPI_Finalize());  // MPI's own: in facegen_custom MPI_Finalize is the unit's, and does nothing
+}
+
+int rank() { return g_job.rank; }
+int rank_count() { return g_job.count; }
+NodePlace node_place() { return g_job.node; }
 
 void end_job(int status) {
-  int running = 0, finished = 0;
+  int running = 0, over = 0;
   MPI_Initialized(&running);
-  MPI_Finalized(&finished);
-  if (g_count > 1 && running && !finished) MPI_Abort(MPI_COMM_WORLD, status);
+  MPI_Finalized(&over);
+  if (g_job.count > 1 && running && !over) MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);
 }
 
@@ -77,38 +109,35 @@ std::string mpi_library() {
   return version.substr(0, version.find_first_of(",\n"));
 }
 
-void broadcast(std::int64_t* values, std::size_t count) {
-  MPI_CHECK(MPI_Bcast(values, int(count), MPI_INT64_T, 0, MPI_COMM_WORLD));
-}
-
 std::int64_t broadcast(std::int64_t value) {
-  broadcast(&value, 1);
+  broadcast_bytes(&value, sizeof value);
   return value;
 }
 
-void broadcast(float* data, std::size_t count) {
-  for (std::size_t first = 0; first < count; first += kPiece) {
-    MPI_CHECK(MPI_Bcast(data + first, int(std::min(kPiece, count - first)), MPI_FLOAT, 0, MPI_COMM_WORLD));
+void broadcast_bytes(void* data, std::size_t bytes) {
+  for (std::size_t first = 0; g_job.count > 1 && first < bytes; first += kPieceBytes) {
+    const int piece = int(std::min(kPieceBytes, bytes - first));
+    MPI_CHECK(MPI_Bcast(static_cast<char*>(data) + first, piece, MPI_BYTE, 0, g_job.ours));
   }
 }
 
-std::vector<std::int64_t> all_gather(std::int64_t value) {
-  std::vector<std::int64_t> values(g_count);
-  MPI_CHECK(MPI_Allgather(&value, 1, MPI_INT64_T, values.data(), 1, MPI_INT64_T, MPI_COMM_WORLD));
-  return values;
+void all_gather_bytes(const void* mine, std::size_t bytes, void* all) {
+  std::memcpy(static_cast<char*>(all) + std::size_t(g_job.rank) * bytes, mine, bytes);
+  if (g_job.count == 1) return;
+  MPI_CHECK(MPI_Allgather(MPI_IN_PLACE, 0, MPI_BYTE, all, int(bytes), MPI_BYTE, g_job.ours));
 }
 
 std::vector<std::string> gather(const std::string& text) {
   const std::vector<std::int64_t> sizes = all_gather(std::int64_t(text.size()));
   std::vector<std::string> texts;
   if (!is_root()) {
-    MPI_CHECK(MPI_Send(text.data(), int(text.size()), MPI_CHAR, 0, 0, MPI_COMM_WORLD));
+    MPI_CHECK(MPI_Send(text.data(), int(text.size()), MPI_CHAR, 0, 0, g_job.ours));
     return texts;
   }
   texts.push_back(text);
-  for (int from = 1; from < g_count; ++from) {
+  for (int from = 1; from < g_job.count; ++from) {
     texts.emplace_back(std::size_t(sizes[from]), '\0');
-    MPI_CHECK(MPI_Recv(texts.back().data(), int(sizes[from]), MPI_CHAR, from, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE));
+    MPI_CHECK(MPI_Recv(texts.back().data(), int(sizes[from]), MPI_CHAR, from, 0, g_job.ours, MPI_STATUS_IGNORE));
   }
   return texts;
 }
@@ -124,18 +153,23 @@ Transfers::Transfers() : requests_(new ranks_detail::Requests) {}
 Transfers::~Transfers() { delete requests_; }
 bool Transfers::empty() const { return requests_->request.empty(); }
 
-std::int64_t Transfers::max_id() {
-  int* tag_ub = nullptr;
-  int found = 0;
-  MPI_CHECK(MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &tag_ub, &found));
-  return found ? std::int64_t(*tag_ub) + 1 : 32768;  // the least that the standard promises
-}
-
 // Pieces of one transfer share its tag: MPI keeps their order. The sender's last piece completing does not mean that
 // the others have, so `done` counts them.
 namespace {
+// The largest id that MPI tells apart, as its tag.
+std::int64_t last_id() {
+  int* tag_ub = nullptr;
+  int found = 0;
+  MPI_CHECK(MPI_Comm_get_attr(g_job.ours, MPI_TAG_UB, &tag_ub, &found));
+  return found ? *tag_ub : 32767;  // the least that the standard promises
+}
+
 template <typename Start>
-void begin(ranks_detail::Requests& all, std::size_t count, std::function<void()> done, Start start) {
+void begin(ranks_detail::Requests& all, std::int64_t id, std::size_t count, std::function<void()> done, Start start) {
+  if (id > last_id()) {
+    throw Failure(kMachine, "MPI tells no more than " + std::to_string(last_id() + 1) +
+                                " chunks of one rank apart: try a smaller --batch");
+  }
   const std::size_t pieces = std::max<std::size_t>(1, (count + kPiece - 1) / kPiece);
   const auto left = std::make_shared<std::size_t>(pieces);
   for (std::size_t piece = 0; piece < pieces; ++piece) {
@@ -151,14 +185,14 @@ void begin(ranks_detail::Requests& all, std::size_t count, std::function<void()>
 }  // namespace
 
 void Transfers::send(int to, std::int64_t id, const float* data, std::size_t count, std::function<void()> done) {
-  begin(*requests_, count, std::move(done), [&](std::size_t first, int piece, MPI_Request* request) {
-    MPI_CHECK(MPI_Isend(data + first, piece, MPI_FLOAT, to, int(id), MPI_COMM_WORLD, request));
+  begin(*requests_, id, count, std::move(done), [&](std::size_t first, int piece, MPI_Request* request) {
+    MPI_CHECK(MPI_Isend(data + first, piece, MPI_FLOAT, to, int(id), g_job.ours, request));
   });
 }
 
 void Transfers::receive(int from, std::int64_t id, float* data, std::size_t count, std::function<void()> done) {
-  begin(*requests_, count, std::move(done), [&](std::size_t first, int piece, MPI_Request* request) {
-    MPI_CHECK(MPI_Irecv(data + first, piece, MPI_FLOAT, from, int(id), MPI_COMM_WORLD, request));
+  begin(*requests_, id, count, std::move(done), [&](std::size_t first, int piece, MPI_Request* request) {
+    MPI_CHECK(MPI_Irecv(data + first, piece, MPI_FLOAT, from, int(id), g_job.ours, request));
   });
 }
 

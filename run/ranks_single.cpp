@@ -1,5 +1,6 @@
 // run/ranks.h without MPI: a job of one rank.
 #include <cstdlib>
+#include <cstring>
 
 #include "common/failure.h"
 #include "run/launch.h"
@@ -13,15 +14,16 @@ void ranks_start(int*, char***) {
   undo_default_binding();
 }
 void ranks_finish() {}
-int rank() { return launched_rank(); }
+bool ranks_join() { return false; }
+void ranks_leave() {}
+int rank() { return 0; }
 int rank_count() { return 1; }
 NodePlace node_place() { return {0, 1, 0}; }
 void end_job(int status) { std::_Exit(status); }
 std::string mpi_library() { return ""; }
 std::int64_t broadcast(std::int64_t value) { return value; }
-void broadcast(std::int64_t*, std::size_t) {}
-void broadcast(float*, std::size_t) {}
-std::vector<std::int64_t> all_gather(std::int64_t value) { return {value}; }
+void broadcast_bytes(void*, std::size_t) {}
+void all_gather_bytes(const void* mine, std::size_t bytes, void* all) { std::memcpy(all, mine, bytes); }
 std::vector<std::string> gather(const std::string& text) { return {text}; }
 
 // In a job of one rank nothing is ever under way.
@@ -31,4 +33,3 @@ void Transfers::send(int, std::int64_t, const float*, std::size_t, std::function
 void Transfers::receive(int, std::int64_t, float*, std::size_t, std::function<void()>) {}
 void Transfers::poll() {}
 bool Transfers::empty() const { return requests_ == nullptr; }
-std::int64_t Transfers::max_id() { return 32768; }

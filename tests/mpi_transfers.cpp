@@ -31,7 +31,7 @@ int run() {
   int failures = 0;
 
   if (is_root()) fill(1);
-  broadcast(data.data(), data.size());
+  broadcast_bytes(data.data(), data.size() * sizeof(float));
   failures += wrong(data, 1);
 
   // Two at a time with their own ids, the later one started first on the other side; and an empty one.
@@ -56,7 +56,7 @@ int run() {
 
   const std::vector<std::string> texts = gather(std::string(std::size_t(rank()) * 3, 'x'));
   if (is_root()) failures += texts != std::vector<std::string>{"", "xxx"};
-  failures += all_gather(rank() + 10) != std::vector<std::int64_t>{10, 11};
+  failures += all_gather(rank() + 10) != std::vector<int>{10, 11};
   failures += broadcast(std::int64_t(rank() + 5) << 40) != std::int64_t(5) << 40;
   return failures;
 }

@@ -5,11 +5,12 @@
 // A simulated GPU takes FACEGEN_SIMULATED_CHUNK faces (default 256) at a time, spends FACEGEN_SIMULATED_US microseconds
 // (default 0) on each, beside the others, and makes it from its noise and the network: value i is noise[i % 100] +
 // network[i % 1000], copied out once as by a real GPU. It says that it makes FACEGEN_SIMULATED_SPEED (default 1000) a
-// second.
+// second. FACEGEN_SIMULATED_BUSY names those that cannot be opened ("1 3").
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -85,7 +86,13 @@ int count_gpus(std::string* why_not) {
 
 std::int64_t gpu_id(int ordinal) { return 1000 + ordinal; }
 
-std::unique_ptr<Device> open_gpu(int ordinal) { return std::make_unique<SimulatedGpu>(ordinal); }
+std::unique_ptr<Device> open_gpu(int ordinal) {
+  std::istringstream busy(std::getenv("FACEGEN_SIMULATED_BUSY") ? std::getenv("FACEGEN_SIMULATED_BUSY") : "");
+  for (int other; busy >> other;) {
+    if (other == ordinal) throw Failure(kMachine, "GPU " + std::to_string(ordinal) + " (simulated) is busy");
+  }
+  return std::make_unique<SimulatedGpu>(ordinal);
+}
 
 void* alloc_pinned(std::size_t) { return nullptr; }
 bool free_pinned(void*) { return false; }

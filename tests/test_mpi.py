@@ -141,3 +141,105 @@ def test_full_disk_ends_the_whole_job(tmp_path):
     done = mpirun(2, NETWORK, noise, "/dev/full", "none")
     assert done.returncode == 3
     assert b"rank 0 on " in done.stderr and b"/dev/full" in done.stderr
+
+
+# ---- Units of somebody's own (make custom) that speak MPI themselves: each value of a face is half its first noise value
+
+UNIT = """
+#include <mpi.h>
+#include <stdlib.h>
+#include "facegen.h"
+static int rank, size;
+static void half(int n, float *inputs, float *outputs) {
+  for (int i = 0; i < n * 12288; ++i) outputs[i] = inputs[i / 12288 * 100] * 0.5f;
+}
+"""
+
+# Each sends its noise round to the next rank and back: it has started MPI, and with the threads that it needs.
+ROUND = """
+void facegen(int n, float *network, float *inputs, float *outputs) {
+  float sent = rank, got = -1;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  MPI_Sendrecv(&sent, 1, MPI_FLOAT, (rank + 1) % size, 0, &got, 1, MPI_FLOAT, (rank + size - 1) % size, 0, MPI_COMM_WORLD,
+               MPI_STATUS_IGNORE);
+  if (got >= 0) half(n, inputs, outputs);
+}
+"""
+
+UNITS = {
+    "init": "void facegen_init() { MPI_Init(NULL, NULL); }" + ROUND + "void facegen_fin() { MPI_Finalize(); }",
+    "careful": """
+void facegen_init() { int on = 0; MPI_Initialized(&on); if (!on) MPI_Init(NULL, NULL); }""" + ROUND + """
+void facegen_fin() { int off = 0; MPI_Finalized(&off); if (!off) MPI_Finalize(); }""",
+    "threads": """
+void facegen_init() {
+  int provided = -1;
+  MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
+  if (provided < MPI_THREAD_MULTIPLE) exit(9);
+}""" + ROUND + "void facegen_fin() { MPI_Finalize(); }",
+    # A receive that takes whatever comes waits from the start: nothing of ours may.
+    "stray": """
+static MPI_Request any;
+static char taken[8];
+void facegen_init() { MPI_Irecv(taken, 8, MPI_CHAR, MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &any); }
+void facegen(int n, float *network, float *inputs, float *outputs) {
+  int found = 0;
+  MPI_Test(&any, &found, MPI_STATUS_IGNORE);
+  if (!found) half(n, inputs, outputs);
+}
+void facegen_fin() { MPI_Cancel(&any); MPI_Request_free(&any); }""",
+}
+
+
+@pytest.fixture
+def custom(tmp_path):
+    """A function that makes facegen_custom of a unit, runs it on some ranks, and returns that run, noise and faces file."""
+    def make(unit):
+        (tmp_path / "unit.c").write_text(UNIT + unit)
+        done = run("make", "custom", f"SRC={tmp_path}/unit.c", f"CUSTOM={tmp_path}/custom")
+        assert done.returncode == 0, done.stderr.decode()
+        noise = np.random.default_rng(3).uniform(-1, 1, (5, 100)).astype(np.float32)
+        np.save(tmp_path / "n.npy", noise)
+
+        def start(ranks):
+            launcher = ["mpirun", "-n", ranks] if ranks else []
+            return run(*launcher, tmp_path / "custom", "-q", NETWORK, tmp_path / "n.npy", tmp_path / "o.npy", "none")
+        return start, noise, tmp_path / "o.npy"
+    return make
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_that_speaks_mpi_itself(name, custom):
+    start, noise, faces = custom(UNITS[name])
+    for ranks in (0, 1, 3):  # 0: without mpirun
+        done = start(ranks)
+        assert done.returncode == 0, done.stderr
+        assert (np.load(faces) == noise[:, :1, None, None] / 2).all()
+        faces.unlink()
+
+
+def test_mpi_errors_of_a_unit_end_the_job(custom):
+    """A receive that is too small for its message, as under MPI without us."""
+    start, _, faces = custom("""
+void facegen_init() { MPI_Comm_rank(MPI_COMM_WORLD, &rank); }
+void facegen(int n, float *network, float *inputs, float *outputs) {
+  if (rank == 1) MPI_Send(inputs, 100, MPI_FLOAT, 0, 0, MPI_COMM_WORLD);
+  if (rank == 0) MPI_Recv(outputs, 10, MPI_FLOAT, 1, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+}
+void facegen_fin() {}""")
+    done = start(2)
+    assert done.returncode not in (0, 1, 2, 3)  # ours; Open MPI ends with the number of the error
+    assert not faces.exists()
+
+
+# ---- A process that nobody launched
+
+
+@pytest.mark.parametrize("program", ["facegen_seq", "facegen_parallel"])
+@pytest.mark.parametrize("left", [{"PMIX_RANK": "1"}, {"OMPI_COMM_WORLD_RANK": "2"}, {"PMI_RANK": "1"}, {"TMPDIR": "/proc"}])
+def test_what_a_launcher_left_in_the_environment(program, left, tmp_path):
+    noise = write_noise(tmp_path / "n.txt", np.zeros((1, 100), np.float32))
+    done = run(f"./{program}", NETWORK, noise, tmp_path / "o.txt", "none", env={**os.environ, **left}, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o.txt").stat().st_size > 12288

@@ -121,6 +121,47 @@ def test_a_fault_that_names_nothing(gpus, files):
     assert done.returncode == 2 and b"FACEGEN_FAIL_GPU='soon'" in done.stderr
 
 
+# ---- GPUs that cannot be opened
+
+
+def computed_by(profile):
+    """The devices that computed, with their ranks."""
+    stages = json.loads(profile.read_text())["stages"]
+    return sorted((row["rank"], row["device"]) for row in stages if row["stage"] == "compute")
+
+
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=needs_mpi), pytest.param(4, marks=needs_mpi)])
+def test_the_others_compute_where_one_gpu_cannot_be_opened(ranks, gpus, files, tmp_path):
+    gpus(4, SIMULATED_BUSY=3)
+    noise, faces, expected = files(1000)
+    done = generate(ranks, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none")
+    assert done.returncode == 0, done.stderr
+    assert np.load(faces).tobytes() == expected.tobytes()
+    assert done.stderr.count(b"warning: GPU 3 (simulated) is busy; computing on the other GPUs") == 1
+    assert computed_by(tmp_path / "profile.json") == sorted((gpu % ranks, f"GPU {gpu} (simulated)") for gpu in range(3))
+
+
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=needs_mpi)])
+def test_the_cpu_computes_where_no_gpu_can_be_opened(ranks, gpus, files, tmp_path):
+    gpus(2, SIMULATED_BUSY="0 1")
+    noise, faces, _ = files(3)
+    done = generate(ranks, "-t", 1, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(b"; computing on the CPU") == ranks
+    for gpu in (0, 1):
+        assert done.stderr.count(b"GPU %d (simulated) is busy" % gpu) == 1
+    assert [device[:3] for _, device in computed_by(tmp_path / "profile.json")] == ranks * ["CPU"]
+
+
+@pytest.mark.parametrize("devices", ["all", "1", "0,1"])
+def test_a_gpu_that_was_asked_for_must_be_opened(devices, gpus, files):
+    gpus(2, SIMULATED_BUSY=1)
+    noise, faces, _ = files(3)
+    done = generate(1, "--devices", devices, NETWORK, noise, faces, "none")
+    assert done.returncode == 3 and done.stderr.count(b"GPU 1 (simulated) is busy") == 1
+    assert not faces.exists()
+
+
 # ---- bench/several_gpus.py
 
 BENCH = ROOT / "bench/several_gpus.py"

@@ -1,0 +1,60 @@
+#include "run/sinks.h"
+
+#include "network.h"  // defines: net::
+
+// ---- Rank 0
+
+float* ResultArray::place(std::size_t i) { return outputs_ + chunks_[i].first * net::kFaceFloats; }
+
+void ResultArray::ready(std::size_t i) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  faces_done_ += chunks_[i].faces;
+}
+
+std::int64_t ResultArray::faces_done() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return faces_done_;
+}
+
+// ---- Other ranks
+
+void Outbox::ready(std::size_t i) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ready_.push_back(i);
+}
+
+void Outbox::send_ready(Transfers& transfers) {
+  std::vector<std::size_t> ready;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ready.swap(ready_);
+  }
+  for (const std::size_t i : ready) send(i, transfers);
+}
+
+float* SharedResultArray::place(std::size_t i) { return outputs_ + chunks_[i].first * net::kFaceFloats; }
+
+void SharedResultArray::send(std::size_t i, Transfers& transfers) { transfers.send(0, std::int64_t(i), nullptr, 0); }
+
+float* SendBuffers::place(std::size_t i) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  freed_.wait(lock, [this] { return !free_.empty() || over_; });
+  if (over_) return nullptr;
+  used_[i] = free_.back();
+  free_.pop_back();
+  return used_[i];
+}
+
+void SendBuffers::give_up() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  over_ = true;
+  freed_.notify_all();
+}
+
+void SendBuffers::send(std::size_t i, Transfers& transfers) {
+  transfers.send(0, std::int64_t(i), used_[i], std::size_t(chunks_[i].faces) * net::kFaceFloats, [this, i] {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    free_.push_back(used_[i]);
+    freed_.notify_one();
+  });
+}
