@@ -1,50 +1,81 @@
 # facegen: make            builds everything that the tools found here allow, and says what it found
 #          make help       lists the targets and the switches
 
-PREFIX ?= /usr/local
-CUDA ?= 1
-MPI ?= 1
-OPENMP ?= 1
-DEBUG ?= 0
-SANITIZE ?=
-CUARCH ?=
+# Switches, which only make's command line sets: in the environment, clusters' modules mean other things by CUDA or MPI.
+PREFIX := /usr/local
+CUDA := 1
+MPI := 1
+OPENMP := 1
+DEBUG := 0
+WERROR := 0
+SANITIZE :=
+CUARCH :=
+SRC :=
+ID :=
+NAME :=
+$(foreach s,CUDA MPI OPENMP DEBUG WERROR,$(if $(filter-out 0 1,$($(s))),$(error $(s)=$($(s)): expected 0 or 1)))
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
 comma := ,
+hash := \#
 empty :=
 space := $(empty) $(empty)
 
-# ---- What is here -----------------------------------------------------------------------------------------------------
+# ---- What is here ----------------------------------------------------------------------------------------------------
 
 NVCC ?= nvcc
 MPICXX ?= mpicxx
-probe = printf '%s\nint main() {}\n' '$(1)' | $(CXX) -x c++ $(2) - -o /dev/null 2> /dev/null && echo yes
+LEAST_CUDA := 11.8
+# $(call probe,CODE,OPTIONS): yes where $(CXX) makes a program of CODE.
+probe = printf '%s\nint main() {}\n' '$(1)' | \
+        $(CXX) $(CPPFLAGS) $(CXXFLAGS) -x c++ - -o /dev/null $(LDFLAGS) $(2) 2> /dev/null && echo yes
 
-HAVE_CUDA := $(if $(filter 1,$(CUDA)),$(shell command -v $(NVCC) 2> /dev/null))
-HAVE_MPI := $(if $(filter 1,$(MPI)),$(shell command -v $(MPICXX) > /dev/null 2>&1 && $(MPICXX) --showme:version 2> /dev/null))
-HAVE_OPENMP := $(if $(filter 1,$(OPENMP)),$(shell $(call probe,#include <omp.h>,-fopenmp)))
-HAVE_PNG := $(shell $(call probe,#include <png.h>,-lpng))
+NVCC_PATH := $(if $(filter 1,$(CUDA)),$(shell command -v $(lastword $(NVCC)) 2> /dev/null))
+CUDA_VERSION := $(if $(NVCC_PATH),$(shell $(NVCC) --version | sed -n 's/.*release \([0-9.]*\).*/\1/p'))
+HAVE_CUDA := $(if $(CUDA_VERSION),$(shell printf '%s\n' $(LEAST_CUDA) $(CUDA_VERSION) | sort -V -C && echo yes))
+absent = $(if $(filter 1,$($(1))),not found,off)
+NO_CUDA := $(if $(NVCC_PATH),not used ($(NVCC_PATH) is older than CUDA $(LEAST_CUDA)),$(call absent,CUDA))
 
-# GPU architectures: CUARCH, else the GPUs of this machine, else one program for all that matter.
-ALL_ARCHS := 80 86 89 90a 100 120
+# Both Open MPI's and MPICH's wrapper print the command that they would run.
+MPI_COMMAND := $(if $(filter 1,$(MPI)),$(shell OMPI_CXX=c++ MPICH_CXX=c++ $(MPICXX) -show 2> /dev/null))
+MPI_INCLUDES = $(patsubst -I%,-isystem %,$(filter -I%,$(MPI_COMMAND)))
+MPI_LIBS = $(filter-out -I% -D%,$(wordlist 2,$(words $(MPI_COMMAND)),$(MPI_COMMAND)))
+HAVE_MPI := $(if $(MPI_COMMAND),$(shell $(call probe,$(hash)include <mpi.h>,$(MPI_INCLUDES) $(MPI_LIBS))))
+MPI_COMMAND := $(if $(HAVE_MPI),$(MPI_COMMAND))
+
+HAVE_OPENMP := $(if $(filter 1,$(OPENMP)),$(shell $(call probe,$(hash)include <omp.h>,-fopenmp)))
+HAVE_PNG := $(shell $(call probe,$(hash)include <png.h>,-lpng))
+
+# GPU architectures: CUARCH, else those of this machine's GPUs, or for each that this nvcc does not know the nearest one
+# below, whose PTX the driver compiles; else one program for all that matter.
 ifneq ($(HAVE_CUDA),)
-  LOCAL_ARCHS := $(sort $(subst .,,$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | grep -E '^[0-9.]+$$')))
-  KNOWN_ARCHS := $(patsubst sm_%,%,$(shell $(NVCC) --list-gpu-code 2> /dev/null))
-  DEFAULT_ARCHS := $(or $(patsubst 90,90a,$(LOCAL_ARCHS)),$(foreach a,$(ALL_ARCHS),$(if $(filter $(a:a=),$(KNOWN_ARCHS)),$(a))))
-  ARCHS := $(or $(subst $(comma), ,$(CUARCH)),$(DEFAULT_ARCHS))
-  NEWEST_PLAIN := $(lastword $(filter-out %a,$(ARCHS)))
+  HOPPER_ARCH := $(if $(filter 11.%,$(CUDA_VERSION)),90,90a)
+  KNOWN_ARCHS := $(shell $(NVCC) --list-gpu-code | sed 's/sm_//' | sort -n)
+  LOCAL_ARCHS := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | \
+                         tr -d . | grep -x '[0-9]*')
+  nearest_known = $(shell printf '%s\n' $(KNOWN_ARCHS) | awk '$$1 <= $(1)' | tail -n 1)
+  nearest_arch = $(if $(filter 90,$(1)),$(HOPPER_ARCH),$(nearest_known))
+  ARCHS := $(or $(subst $(comma), ,$(CUARCH)),$(sort $(foreach a,$(LOCAL_ARCHS),$(call nearest_arch,$(a)))),\
+             $(patsubst 90,$(HOPPER_ARCH),$(filter 80 86 89 90 100 120,$(KNOWN_ARCHS))))
+  UNKNOWN_ARCHS := $(filter-out $(KNOWN_ARCHS) $(KNOWN_ARCHS:%=%a) $(KNOWN_ARCHS:%=%f),$(ARCHS))
+  ifneq ($(UNKNOWN_ARCHS),)
+    $(error CUARCH: CUDA $(CUDA_VERSION) does not know $(UNKNOWN_ARCHS); it knows $(KNOWN_ARCHS))
+  endif
+  NEWEST_PLAIN := $(lastword $(shell printf '%s\n' $(filter-out %a %f,$(ARCHS)) | sort -n))
   GENCODE := $(foreach a,$(ARCHS),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
              $(if $(NEWEST_PLAIN),-gencode arch=compute_$(NEWEST_PLAIN)$(comma)code=compute_$(NEWEST_PLAIN))
 endif
 
-# ---- Flags ------------------------------------------------------------------------------------------------------------
+# ---- Flags -----------------------------------------------------------------------------------------------------------
 
+STRICT := $(filter 1,$(WERROR))
 OPTIMISE := $(if $(filter 1,$(DEBUG)),-O1 -g,-O3)
 SANITIZER := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -g)
-CXXFLAGS_ALL = -std=c++17 $(OPTIMISE) -Wall -Wextra -Werror -pthread -I. -MMD -MP $(SANITIZER) $(CXXFLAGS)
+CXXFLAGS_ALL = -std=c++17 $(OPTIMISE) -Wall -Wextra $(STRICT:1=-Werror) -pthread -I. -MMD -MP $(SANITIZER) \
+                $(CPPFLAGS) $(CXXFLAGS)
 LDFLAGS_ALL = -pthread $(SANITIZER) $(LDFLAGS)
 LDLIBS_IO := $(if $(HAVE_PNG),-lpng)
 
@@ -53,33 +84,35 @@ SEQ_FLAGS := -ffp-contract=off
 IO_FLAGS := $(if $(HAVE_PNG),-DFACEGEN_PNG)
 OPENMP_FLAGS := $(if $(HAVE_OPENMP),-fopenmp)
 
-ifneq ($(HAVE_MPI),)
-  MPI_FLAGS := -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(filter -I%,$(shell $(MPICXX) --showme:compile)))
-  MPI_LIBS := $(shell $(MPICXX) --showme:link)
-endif
+MPI_FLAGS := -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX $(MPI_INCLUDES)
 ifneq ($(HAVE_CUDA),)
-  CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(HAVE_CUDA)))
-  NVCCFLAGS_ALL = -std=c++17 $(if $(filter 1,$(DEBUG)),-O1 -g -lineinfo,-O3) $(GENCODE) -Werror all-warnings \
-                  -Xcompiler -Wall,-Wextra,-Werror,-Wno-unused-parameter,-pthread -I. -MMD -MP $(NVCCFLAGS)
-  CUDA_LIBS := $(addprefix -L,$(wildcard $(CUDA_HOME)/lib64)) -lcudart_static -ldl -lrt
+  NVCCFLAGS_ALL = -std=c++17 $(if $(filter 1,$(DEBUG)),-O1 -g -lineinfo,-O3) $(GENCODE) \
+                  $(STRICT:1=-Werror all-warnings -Xcompiler -Werror) \
+                  -Xcompiler -Wall,-Wextra,-Wno-unused-parameter,-pthread \
+                  -I. -MMD -MP $(CPPFLAGS) $(NVCCFLAGS)
+  # nvcc says where its own libraries lie.
+  CUDA_PATHS := $(shell $(lastword $(NVCC)) --dryrun -x cu -c /dev/null 2>&1 | sed -n 's/.*LIBRARIES=//p')
+  CUDA_LIBS := $(CUDA_PATHS) -lcudart_static -ldl -lrt
 endif
 
 LDLIBS_PARALLEL = $(OPENMP_FLAGS) $(MPI_LIBS) $(CUDA_LIBS)
 
-# ---- Objects ------------------------------------------------------------------------------------------------------------
+# ---- Objects ---------------------------------------------------------------------------------------------------------
 # One folder for each set of switches, so that changing a switch never mixes objects.
 
-CONFIG := $(CXX)$(if $(HAVE_CUDA),-cuda$(subst $(space),-,$(ARCHS)))$(if $(HAVE_MPI),-mpi)$(if $(HAVE_OPENMP),-openmp)$(if \
-          $(HAVE_PNG),-png)$(if $(filter 1,$(DEBUG)),-debug)$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
-BUILD := build/$(subst /,_,$(CONFIG))
+CONFIG := $(CXX) $(HAVE_CUDA:yes=cuda-$(CUDA_VERSION)-$(ARCHS)) $(HAVE_MPI:yes=$(MPICXX)) $(HAVE_OPENMP:yes=openmp) \
+          $(HAVE_PNG:yes=png) $(patsubst 1,debug,$(filter 1,$(DEBUG))) $(SANITIZE)
+BUILD := build/$(subst /,_,$(subst $(comma),-,$(subst $(space),-,$(strip $(CONFIG)))))
 
 objects = $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard $(1)/*.cpp))
 IO_OBJECTS := $(call objects,io)
 COMMON_OBJECTS := $(call objects,common)
-DRIVER_OBJECTS := $(BUILD)/main.o $(call objects,driver) $(IO_OBJECTS) $(COMMON_OBJECTS)
+DRIVER_PARTS := $(call objects,driver) $(IO_OBJECTS) $(COMMON_OBJECTS)
+DRIVER_OBJECTS := $(BUILD)/main.o $(DRIVER_PARTS)
 CPU_OBJECTS := $(call objects,cpu)
-GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu kernels/*/*.cu)),$(BUILD)/kernels/no_gpu.o)
-# The ranks of a job, with MPI and without.
+KERNELS := $(wildcard kernels/*.cu kernels/*/*.cu)
+GPU_OBJECTS := $(if $(HAVE_CUDA),$(KERNELS:%.cu=$(BUILD)/%.o),$(BUILD)/kernels/no_gpu.o)
+# The ranks of a job, with MPI and without. A unit of `make custom` may start and end MPI itself.
 SINGLE_RANK := $(addprefix $(BUILD)/run/,ranks.o launch.o ranks_single.o)
 RANKS := $(if $(HAVE_MPI),$(addprefix $(BUILD)/run/,ranks.o launch.o ranks_mpi.o),$(SINGLE_RANK))
 CUSTOM_MPI := $(if $(HAVE_MPI),$(BUILD)/run/custom_mpi.o)
@@ -104,7 +137,7 @@ $(BUILD)/facegen_seq.o: EXTRA_FLAGS = $(SEQ_FLAGS)
 $(IO_OBJECTS): EXTRA_FLAGS = $(IO_FLAGS)
 $(CPU_OBJECTS): EXTRA_FLAGS = $(OPENMP_FLAGS)
 # One source, compiled for each kind of vector unit; which one runs is decided at run time. Its sums are meant to fuse.
-$(filter %/kernels_plain.o %/kernels_avx2.o %/kernels_avx512.o,$(CPU_OBJECTS)): EXTRA_FLAGS += -ffp-contract=fast
+$(filter $(BUILD)/cpu/kernels_%,$(CPU_OBJECTS)): EXTRA_FLAGS += -ffp-contract=fast
 ifneq ($(filter x86_64%,$(shell $(CXX) -dumpmachine)),)
   $(BUILD)/cpu/kernels_avx2.o: EXTRA_FLAGS += -mavx2 -mfma
   $(BUILD)/cpu/kernels_avx512.o: EXTRA_FLAGS += -mavx512f -mfma
@@ -112,17 +145,17 @@ endif
 
 $(BUILD)/run/ranks_mpi.o $(CUSTOM_MPI): EXTRA_FLAGS = $(MPI_FLAGS)
 
-# ---- Programs -----------------------------------------------------------------------------------------------------------
+# ---- Programs --------------------------------------------------------------------------------------------------------
 
-.PHONY: all seq parallel custom lib lib-flags run answers test test-gpu bench bench-gpu bench-gpus report submission install uninstall deb clean \
-        help found format
+.PHONY: all seq parallel custom lib lib-flags run answers test test-gpu bench bench-gpu bench-gpus report submission \
+        install uninstall deb clean help found format
 
 all: found seq parallel compare_result
 
 found:
-	@echo "CUDA    $(if $(HAVE_CUDA),$(HAVE_CUDA)$(comma) for $(ARCHS),not found: facegen_parallel computes on the CPU)"
-	@echo "MPI     $(or $(HAVE_MPI),not found: facegen_parallel is one process)"
-	@echo "OpenMP  $(if $(HAVE_OPENMP),found,not found: one thread a process)"
+	@echo "CUDA    $(if $(HAVE_CUDA),$(CUDA_VERSION) ($(NVCC_PATH)) for $(ARCHS),$(NO_CUDA): the CPU computes)"
+	@echo "MPI     $(if $(HAVE_MPI),found ($(MPICXX)),$(call absent,MPI): facegen_parallel is one process)"
+	@echo "OpenMP  $(if $(HAVE_OPENMP),found,$(call absent,OPENMP): one thread a process)"
 	@echo "libpng  $(if $(HAVE_PNG),found,not found: pictures as .bmp only)"
 
 seq: facegen_seq
@@ -135,68 +168,75 @@ FORCE:
 
 $(BUILD)/bin/facegen_seq: $(BUILD)/facegen_seq.o $(DRIVER_OBJECTS) $(SINGLE_RANK)
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) -o $@
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS) -o $@
 
 $(BUILD)/bin/facegen_parallel: $(PARALLEL_OBJECTS) $(DRIVER_OBJECTS) $(RANKS)
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) -o $@
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) $(LDLIBS) -o $@
 
 $(BUILD)/bin/compare_result: $(BUILD)/compare_result.o
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ -o $@
 
-# Our three functions for somebody's own driver.
+# The parallel program's three functions for somebody else's driver.
 lib: libfacegen.a
+	@echo "libfacegen.a goes with facegen.h into any driver: $(CXX) main.o libfacegen.a $(LIB_FLAGS)"
 lib-flags:
-	@echo "$(strip $(LDFLAGS_ALL) $(LDLIBS_PARALLEL) -lstdc++ -lm)"
+	@echo "$(LIB_FLAGS)"
+LIB_FLAGS = $(strip $(LDFLAGS_ALL) $(LDLIBS_PARALLEL) -lstdc++ -lm)
+
 $(BUILD)/bin/libfacegen.a: $(PARALLEL_OBJECTS) $(COMMON_OBJECTS) $(RANKS)
 	@mkdir -p $(@D)
 	rm -f $@
 	$(AR) rcs $@ $^
 
-# The driver with somebody's own facegen_init, facegen and facegen_fin. Their file, their warnings.
+# The driver with somebody's own three functions, compiled as the course does: their options, their warnings.
 CUSTOM := facegen_custom
-UNIT := $(BUILD)/custom/$(notdir $(basename $(SRC))).o
+UNIT_FLAGS = -O3 $(MPI_INCLUDES) $(CPPFLAGS)
+custom: export COMPILE_C = $(CC) $(UNIT_FLAGS) $(CFLAGS)
+custom: export COMPILE_CXX = $(CXX) $(UNIT_FLAGS) $(CXXFLAGS)
+custom: export COMPILE_CUDA = $(if $(HAVE_CUDA),$(NVCC) $(GENCODE) $(UNIT_FLAGS) $(NVCCFLAGS))
+custom: export LINK = $(CXX) $(LDFLAGS_ALL)
+custom: export LIBS = $(LDLIBS_IO) $(LDLIBS_PARALLEL) $(LDLIBS) -lm
 custom: $(DRIVER_OBJECTS) $(RANKS) $(CUSTOM_MPI)
-	$(if $(wildcard $(SRC)),,$(error SRC='$(SRC)' is no file: make custom SRC=path/to/facegen.c, .cpp or .cu))
-	@mkdir -p $(dir $(UNIT))
-	$(COMPILE_UNIT$(suffix $(SRC))) -I. -I$(dir $(SRC)) -c $(SRC) -o $(UNIT)
-	$(CXX) $(LDFLAGS_ALL) $(UNIT) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) -lm -o $(CUSTOM)
-COMPILE_UNIT.c = $(CC) -O3 $(OPENMP_FLAGS) $(MPI_FLAGS)
-COMPILE_UNIT.cpp = $(CXX) -std=c++17 -O3 $(OPENMP_FLAGS) $(MPI_FLAGS)
-COMPILE_UNIT.cu = $(or $(HAVE_CUDA),$(error $(SRC) needs nvcc, which was not found)) -std=c++17 -O3 $(GENCODE) \
-                  $(MPI_FLAGS) $(addprefix -Xcompiler ,$(OPENMP_FLAGS))
+	@scripts/custom.sh "$(CUSTOM)" $^
 
-# ---- Running --------------------------------------------------------------------------------------------------------------
+# ---- Running ---------------------------------------------------------------------------------------------------------
 
 run:
 	./scripts/run.sh
 
 # What facegen_seq gives for the shipped inputs; answer3 (92 MB, some minutes) is not committed.
 answers: facegen_seq
-	for i in 1 2 3; do ./facegen_seq network.bin inputs/input$$i.txt answers/answer$$i.txt answers/answer$$i.bmp || exit; done
+	for i in 1 2 3; do \
+	  ./facegen_seq network.bin inputs/input$$i.txt answers/answer$$i.txt answers/answer$$i.bmp || exit; \
+	done
 
-# ---- Tests ----------------------------------------------------------------------------------------------------------------
+# ---- Tests -----------------------------------------------------------------------------------------------------------
 
-PYTHON ?= $(or $(shell for p in python3 /usr/bin/python3; do $$p -c 'import numpy, pytest' 2> /dev/null && echo $$p && break; done),python3)
+# The first Python that has what the tests need: on PATH, or Debian's.
+PYTHON ?= $(or $(shell for p in python3 /usr/bin/python3; do \
+                         $$p -c 'import numpy, pytest' 2> /dev/null && echo $$p && break; \
+                       done),python3)
 TEST_PROGRAMS := $(patsubst tests/%.cpp,$(BUILD)/tests/%,$(wildcard tests/test_*.cpp))
 $(BUILD)/tests/test_io_writers.o: EXTRA_FLAGS = $(IO_FLAGS)
-TEST_OBJECTS := $(IO_OBJECTS) $(COMMON_OBJECTS) $(CPU_OBJECTS) $(RUN_OBJECTS) $(GPU_OBJECTS) $(RANKS) $(BUILD)/driver/options.o
+TEST_OBJECTS := $(DRIVER_PARTS) $(CPU_OBJECTS) $(RUN_OBJECTS) $(GPU_OBJECTS) $(RANKS)
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS_ALL) $^ -lgtest_main -lgtest $(LDLIBS_IO) $(LDLIBS_PARALLEL) -o $@
+	$(CXX) $(LDFLAGS_ALL) $^ -lgtest_main -lgtest $(LDLIBS_IO) $(LDLIBS_PARALLEL) $(LDLIBS) -o $@
 
 MPI_TRANSFERS := $(if $(HAVE_MPI),$(BUILD)/tests/mpi_transfers)
 $(BUILD)/tests/mpi_transfers: $(BUILD)/tests/mpi_transfers.o $(RANKS)
-	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_PARALLEL) -o $@
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_PARALLEL) $(LDLIBS) -o $@
 
 # facegen_parallel with simulated GPUs in place of kernels/.
 SIMULATED := $(BUILD)/tests/simulated_gpus
-$(SIMULATED): $(BUILD)/tests/simulated_gpus.o $(filter-out $(GPU_OBJECTS),$(PARALLEL_OBJECTS)) $(DRIVER_OBJECTS) $(RANKS)
+$(SIMULATED): $(BUILD)/tests/simulated_gpus.o $(filter-out $(GPU_OBJECTS),$(PARALLEL_OBJECTS)) $(DRIVER_OBJECTS) \
+              $(RANKS)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(OPENMP_FLAGS) $(MPI_LIBS) -o $@
 
-test: all $(TEST_PROGRAMS) $(MPI_TRANSFERS) $(SIMULATED)
+test: all libfacegen.a $(CUSTOM_MPI) $(TEST_PROGRAMS) $(MPI_TRANSFERS) $(SIMULATED)
 	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" FACEGEN_MPI_TRANSFERS="$(MPI_TRANSFERS)" FACEGEN_SIMULATED="$(SIMULATED)" \
 	  $(PYTHON) -m pytest -q tests
 
@@ -217,14 +257,14 @@ $(GPU_PROGRAMS) $(BUILD)/gpu/copy_rates:
 test-gpu: all $(GPU_PROGRAMS)
 	PYTHON=$(PYTHON) scripts/test_gpu.sh $(BUILD)/gpu
 
-# ---- Measuring ------------------------------------------------------------------------------------------------------------
+# ---- Measuring -------------------------------------------------------------------------------------------------------
 
 BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
-BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(IO_OBJECTS) $(COMMON_OBJECTS) $(addprefix $(BUILD)/driver/,batches.o hooks.o) $(RANKS)
+BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(DRIVER_PARTS) $(RANKS)
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BENCH_OBJECTS)
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) -o $@
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) $(LDLIBS) -o $@
 
 # Text, CPU and whole runs on this machine; raw figures under build/measurements, for report/measurements to keep.
 bench: all $(BENCHES)
@@ -237,7 +277,9 @@ bench: all $(BENCHES)
 # The same on a GPU, layer by layer and beside PyTorch.
 bench-gpu: all $(BUILD)/gpu/bench_gpu
 	@mkdir -p build/measurements
-	for k in simt mma hopper hopper8; do FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; done
+	for k in simt mma hopper hopper8; do \
+	  FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; \
+	done
 	$(PYTHON) bench/gpu_peers.py --json build/measurements/gpu-peers.json
 
 # Everything that several GPUs show, on a machine that has them: bench/several_gpus.py builds what it needs.
@@ -248,7 +290,7 @@ bench-gpus:
 build/copy_rates: $(BUILD)/gpu/copy_rates FORCE
 	@cmp -s $< $@ || cp -f $< $@
 
-# ---- Report and hand-in ---------------------------------------------------------------------------------------------------
+# ---- Report and hand-in ----------------------------------------------------------------------------------------------
 
 # The numbers of report/measurements -> report/report.pdf and README's "How fast".
 report:
@@ -261,7 +303,7 @@ report:
 submission:
 	scripts/submission.sh $(ID)
 
-# ---- Installing -----------------------------------------------------------------------------------------------------------
+# ---- Installing ------------------------------------------------------------------------------------------------------
 
 PROGRAMS := facegen_seq facegen_parallel compare_result
 VERSION := $(shell sed -n 's/.*kVersion = "\(.*\)";/\1/p' driver/options.h)
@@ -278,22 +320,22 @@ $(BUILD)/man/%.1: $(BUILD)/bin/% scripts/man_page.sh
 	scripts/man_page.sh $< $(VERSION) > $@
 
 install: all $(MAN_PAGES)
-	install -d $(BIN) $(MAN) $(COMPLETIONS) $(SHARE) $(DOC)
-	install -m 755 $(PROGRAMS) $(BIN)
-	install -m 644 $(MAN_PAGES) $(MAN)
-	for p in $(PROGRAMS); do install -m 644 scripts/completion.bash $(COMPLETIONS)/$$p; done
-	install -m 644 network.bin inputs/input1.txt inputs/input2.txt $(SHARE)
-	install -m 644 README.md LICENSE $(DOC)
+	install -d "$(BIN)" "$(MAN)" "$(COMPLETIONS)" "$(SHARE)" "$(DOC)"
+	install -m 755 $(PROGRAMS) "$(BIN)"
+	install -m 644 $(MAN_PAGES) "$(MAN)"
+	for p in $(PROGRAMS); do install -m 644 scripts/completion.bash "$(COMPLETIONS)/$$p"; done
+	install -m 644 network.bin inputs/input1.txt inputs/input2.txt "$(SHARE)"
+	install -m 644 README.md LICENSE "$(DOC)"
 
 uninstall:
-	rm -f $(PROGRAMS:%=$(BIN)/%) $(PROGRAMS:%=$(MAN)/%.1) $(PROGRAMS:%=$(COMPLETIONS)/%)
-	rm -rf $(SHARE) $(DOC)
+	for p in $(PROGRAMS); do rm -f "$(BIN)/$$p" "$(MAN)/$$p.1" "$(COMPLETIONS)/$$p" || exit; done
+	rm -rf "$(SHARE)" "$(DOC)"
 
 deb: all
 	scripts/make_deb.sh $(VERSION)
 
 clean:
-	rm -rf build $(PROGRAMS) facegen_custom
+	rm -rf build $(PROGRAMS) facegen_custom libfacegen.a
 
 format:
 	clang-format -i $(shell git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
@@ -301,7 +343,8 @@ format:
 help:
 	@echo 'make [all]          what the tools found here allow: facegen_seq, facegen_parallel, compare_result'
 	@echo 'make seq | parallel | compare_result | clean'
-	@echo 'make custom SRC=F   facegen_custom: the driver with the facegen_init, facegen, facegen_fin of F (.c, .cpp, .cu)'
+	@echo 'make custom SRC=F   facegen_custom: the driver with your facegen_init, facegen, facegen_fin: sources, a folder'
+	@echo 'make lib            libfacegen.a: ours for your driver; make -s lib-flags says what to link it with'
 	@echo 'make run            the main job, checked against its answer'
 	@echo 'make answers        answers/ for all shipped inputs, by facegen_seq'
 	@echo 'make test           every test that needs no GPU'
@@ -314,6 +357,6 @@ help:
 	@echo 'make install | uninstall   PREFIX=/usr/local DESTDIR='
 	@echo 'make deb            a Debian package of what install installs'
 	@echo 'Switches: CUDA=0 MPI=0 OPENMP=0 leave a part out; CUARCH=90a (or 80,90a) GPU architectures;'
-	@echo '          DEBUG=1; SANITIZE=address,undefined; CXX=clang++'
+	@echo '          DEBUG=1; WERROR=1; SANITIZE=address,undefined; CXX=clang++'
 
 -include $(shell find build -name '*.d' 2> /dev/null)

@@ -21,6 +21,7 @@
 #include "common/failure.h"
 #include "common/profile.h"
 #include "driver/batches.h"
+#include "driver/course_globals.h"
 #include "driver/options.h"
 #include "driver/progress.h"
 #include "facegen_hooks.h"
@@ -128,6 +129,12 @@ void let_launcher_forward() {
   if (launched()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
 }
 
+// Called on every rank.
+void initialize(std::int64_t faces) {
+  set_course_globals(faces, rank(), rank_count());
+  facegen_init();
+}
+
 // What the computing unit has to say of each rank. Rank 0 says it for all, while no line of ours is open on the
 // terminal; called on every rank.
 void print_notes(const Options& options) {
@@ -150,7 +157,7 @@ double compute(const Options& options, const Batches& batches, Lines& lines, Fil
   const bool no_data = options.data == "none", no_image = options.image == "none";
 
   lines.begin("Initializing");
-  stage("initialize", 0, 0, facegen_init);
+  stage("initialize", 0, 0, [&] { initialize(batches.faces); });
   const HostArray network(net::kNetworkFloats);
   std::unique_ptr<Batch> batch[2];
   for (int i = 0; i < std::min<std::int64_t>(2, batches.count()); ++i) batch[i] = std::make_unique<Batch>(batches.most);
@@ -259,7 +266,7 @@ void run_root(const Options& options) {
 void run_other(const Options& options) {
   const std::int64_t most = broadcast(0);
   if (most != kGiveUp) {
-    facegen_init();
+    initialize(most);
     facegen_share();
     print_notes(options);
     {

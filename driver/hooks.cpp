@@ -1,9 +1,11 @@
-// Weak defaults for the optional hooks of facegen_hooks.h: what the driver gets from a unit that implements only
-// facegen_init, facegen and facegen_fin. A unit that defines a hook itself replaces the one here at link time.
+// Weak defaults for the optional hooks of facegen_hooks.h, and for a unit that has nothing to set up or to give back: what the
+// driver gets from a unit that implements only facegen. A unit that defines a hook itself replaces the one here at link time.
 #include "facegen_hooks.h"
 
 #define WEAK_HOOK extern "C" __attribute__((weak))
 
+WEAK_HOOK void facegen_init() {}
+WEAK_HOOK void facegen_fin() {}
 WEAK_HOOK void facegen_configure(const struct facegen_options*) {}
 WEAK_HOOK float* facegen_alloc(size_t) { return nullptr; }
 WEAK_HOOK void facegen_free(float*) {}
