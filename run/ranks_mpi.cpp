@@ -40,8 +40,7 @@ void check_mpi(int code, const char* call, const char* file, int line) {
 extern "C" __attribute__((weak)) void facegen_unit_may_speak_mpi();
 
 void ranks_start(int* argc, char*** argv) {
-  bool alone = true;  // nobody who knows MPI launched this process: a job of one needs no MPI
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) alone = alone && !std::getenv(name);
+  const bool alone = !launched_with_mpi();  // a job of one needs no MPI
   if (!alone || facegen_unit_may_speak_mpi) {
     if (alone) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);  // nor a daemon beside it
     int provided = 0;
@@ -52,7 +51,6 @@ void ranks_start(int* argc, char*** argv) {
     throw Failure(kUsage, "started as " + std::to_string(launched_processes()) +
                               " processes that do not know of each other: start them with mpirun, or srun --mpi=pmix");
   }
-  undo_default_binding();
 }
 
 bool ranks_join() {
@@ -73,6 +71,7 @@ bool ranks_join() {
   g_job.node.leader = g_job.rank;
   MPI_CHECK(MPI_Bcast(&g_job.node.leader, 1, MPI_INT, 0, node));
   MPI_CHECK(MPI_Comm_free(&node));
+  share_cpus();
   return true;
 }
 
