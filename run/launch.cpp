@@ -160,8 +160,11 @@ int launched_rank() {
 }
 
 bool launched_with_mpi() {
-  if (std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMI_SIZE")) return true;
-  return srun_tasks() && (std::getenv("PMIX_RANK") || std::getenv("PMI_RANK"));
+  if (launched_processes() == 1) return false;
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
+    if (std::getenv(name)) return true;
+  }
+  return false;
 }
 
 CpuSet daemon_cpus() {

@@ -7,7 +7,7 @@
 int launched_processes();  // this process is one of so many; 1 where nobody launched it
 int launched_rank();       // and has this number; 0 in a job of one
 bool launched();           // there was a launcher
-bool launched_with_mpi();  // and it is one that MPI_Init finds
+bool launched_with_mpi();  // it started several processes, which MPI lets find each other
 
 // mpirun binds ranks to a core each where there are few, and nobody has to ask for it: a rank that drives a whole node
 // would have a single core for its threads.
