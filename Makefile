@@ -113,10 +113,11 @@ CPU_OBJECTS := $(call objects,cpu)
 KERNELS := $(wildcard kernels/*.cu kernels/*/*.cu)
 GPU_OBJECTS := $(if $(HAVE_CUDA),$(KERNELS:%.cu=$(BUILD)/%.o),$(BUILD)/kernels/no_gpu.o)
 # The ranks of a job, with MPI and without. A unit of `make custom` may start and end MPI itself.
-SINGLE_RANK := $(addprefix $(BUILD)/run/,ranks.o launch.o ranks_single.o)
-RANKS := $(if $(HAVE_MPI),$(addprefix $(BUILD)/run/,ranks.o launch.o ranks_mpi.o),$(SINGLE_RANK))
+JOB := $(addprefix $(BUILD)/run/,ranks.o launch.o cpus.o)
+SINGLE_RANK := $(JOB) $(BUILD)/run/ranks_single.o
+RANKS := $(if $(HAVE_MPI),$(JOB) $(BUILD)/run/ranks_mpi.o,$(SINGLE_RANK))
 CUSTOM_MPI := $(if $(HAVE_MPI),$(BUILD)/run/custom_mpi.o)
-RUN_OBJECTS := $(filter-out $(BUILD)/run/ranks% %/launch.o %/custom_mpi.o,$(call objects,run))
+RUN_OBJECTS := $(filter-out $(JOB) $(BUILD)/run/ranks% %/custom_mpi.o,$(call objects,run))
 PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/facegen_parallel.o
 
 .PRECIOUS: $(BUILD)/%.o
@@ -227,7 +228,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)
 	$(CXX) $(LDFLAGS_ALL) $^ -lgtest_main -lgtest $(LDLIBS_IO) $(LDLIBS_PARALLEL) $(LDLIBS) -o $@
 
 MPI_TRANSFERS := $(if $(HAVE_MPI),$(BUILD)/tests/mpi_transfers)
-$(BUILD)/tests/mpi_transfers: $(BUILD)/tests/mpi_transfers.o $(RANKS)
+$(BUILD)/tests/mpi_transfers: $(BUILD)/tests/mpi_transfers.o $(RANKS) $(COMMON_OBJECTS)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_PARALLEL) $(LDLIBS) -o $@
 
 # facegen_parallel with simulated GPUs in place of kernels/.
@@ -247,9 +248,9 @@ $(BUILD)/gpu/test_hopper: tests/test_hopper.cu
 $(BUILD)/gpu/test_hopper8: tests/test_hopper8.cu
 $(BUILD)/gpu/test_mma: tests/test_mma.cu
 $(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/run/chunks.o
-$(BUILD)/gpu/copy_rates: bench/copy_rates.cu $(addprefix $(BUILD)/run/,host_memory.o numa.o)
+$(BUILD)/gpu/copy_rates: bench/copy_rates.cu $(addprefix $(BUILD)/run/,host_memory.o numa.o cpus.o)
 # test_hopper, test_hopper8 and test_mma look into their generator: they include its source, in place of its object.
-$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS) $(BUILD)/run/numa.o
+$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS) $(addprefix $(BUILD)/run/,numa.o cpus.o)
 $(GPU_PROGRAMS) $(BUILD)/gpu/copy_rates:
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS_ALL) $< $(filter %.o,$^) -Xcompiler -pthread -o $@

@@ -215,6 +215,7 @@ struct Run {
 std::vector<Run> measure(const InstructionSet& set, int threads, const std::vector<int>& sizes, int repeats,
                          const std::vector<float>& network) {
   const auto device = open_cpu(*set.kernels, threads);
+  device->attach();
   device->load_network(network.data());
 
   const int largest = *std::max_element(sizes.begin(), sizes.end());

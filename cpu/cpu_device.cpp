@@ -6,6 +6,7 @@
 #include "cpu/cpu_device.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -17,7 +18,7 @@
 #include "common/wording.h"
 #include "cpu/kernels.h"
 #include "cpu/pack.h"
-#include "cpu/parallel.h"
+#include "cpu/team.h"
 #include "cpu/tile_work.h"
 #include "network.h"
 #include "run/device.h"
@@ -45,23 +46,20 @@ struct Freed {
 };
 using Floats = std::unique_ptr<float[], Freed>;
 
-// Zeros in huge pages where the system has them: weights and maps together span more ordinary pages than a core's TLB
-// holds. Each thread touches its share first, so that the pages lie near it.
-Floats allocate(std::size_t floats, int threads, const char* what) {
+// In huge pages where the system has them: weights and maps together span more ordinary pages than a core's TLB holds.
+Floats allocate(std::size_t floats, const char* what) {
   constexpr std::size_t kPage = 2 << 20;
   const std::size_t bytes = (floats * sizeof(float) + kPage - 1) / kPage * kPage;
-  Floats memory(static_cast<float*>(std::aligned_alloc(kPage, bytes)));
+  const std::size_t machine = std::size_t(sysconf(_SC_PHYS_PAGES)) * std::size_t(sysconf(_SC_PAGESIZE));
+  Floats memory(bytes < machine ? static_cast<float*>(std::aligned_alloc(kPage, bytes)) : nullptr);
   if (!memory) {
-    throw Failure(kMachine, "the CPU backend found no memory for its " + std::string(what) + ": " +
-                                std::to_string(bytes >> 20) + " MiB; use fewer --threads");
+    throw Failure(kMachine, "the CPU backend finds no memory for its " + std::string(what) + ": " +
+                                grouped(std::int64_t(bytes >> 20)) + " MiB of this machine's " +
+                                grouped(std::int64_t(machine >> 20)) + "; use fewer --threads");
   }
 #ifdef MADV_HUGEPAGE
   madvise(memory.get(), bytes, MADV_HUGEPAGE);  // best effort
 #endif
-  parallel_team(threads, [&](int thread, int team) {
-    const std::size_t first = floats * thread / team, last = floats * (thread + 1) / team;
-    std::fill(memory.get() + first, memory.get() + last, 0.0f);
-  });
   return memory;
 }
 
@@ -78,11 +76,7 @@ struct Groups {
 
 class Cpu : public Device {
  public:
-  Cpu(const Kernels& kernels, int threads)
-      : kernels_(kernels),
-        threads_(threads > 0 ? threads : granted_threads()),
-        packed_(allocate(packed_floats(), threads_, "weights")),
-        maps_(allocate(threads_ * tile_floats(kernels_), threads_, "feature maps")) {}
+  Cpu(const Kernels& kernels, int threads) : kernels_(kernels), threads_(team_size(threads)) {}
 
   std::string name() const override {
     return "CPU (" + std::to_string(threads_) + (threads_ == 1 ? " thread, " : " threads, ") + kernels_.name + ")";
@@ -90,6 +84,15 @@ class Cpu : public Device {
   int speed() const override { return threads_ * kernels_.faces_per_s; }
   int chunk_faces() const override { return kRounds * threads_ * kernels_.tile_faces; }
   int slots() const override { return 1; }
+
+  // The team is the calling thread's.
+  void attach() override {
+    packed_ = allocate(packed_floats(), "weights");
+    maps_ = allocate(threads_ * tile_floats(kernels_), "feature maps");
+    start_team(threads_);
+    clear(packed_.get(), packed_floats());
+    clear(maps_.get(), threads_ * tile_floats(kernels_));
+  }
 
   void load_network(const float* network) override { pack_network(network, kernels_, threads_, packed_.get(), layer_); }
 
@@ -105,6 +108,13 @@ class Cpu : public Device {
   void finish(int) override {}
 
  private:
+  // Each thread touches its share first, so that the pages lie near it.
+  void clear(float* memory, std::size_t floats) const {
+    parallel_team(threads_, [&](int thread, int team) {
+      std::fill(memory + floats * thread / team, memory + floats * (thread + 1) / team, 0.0f);
+    });
+  }
+
   // n faces, at most a tile a thread.
   void compute(int n, const float* noise, float* faces) const {
     const int tiles = (n + kernels_.tile_faces - 1) / kernels_.tile_faces;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/parallel.h"
+#include "cpu/team.h"
 
 namespace {
 

@@ -43,7 +43,7 @@ class Device {
 
 using Devices = std::vector<std::unique_ptr<Device>>;
 
-// All cores that this process may use, as one device. threads: 0 for as many as OpenMP grants.  -> cpu/
+// CPU cores as one device, with so many threads (>= 1).  -> cpu/
 std::unique_ptr<Device> open_cpu(int threads);
 
 // ---- GPUs  -> kernels/gpu.cu, or kernels/no_gpu.cpp in a build without CUDA

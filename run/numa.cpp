@@ -31,7 +31,7 @@ std::vector<int> parse_cpu_list(const std::string& list) {
     if (!(text >> first) || first < 0) return {};
     last = first;
     if (text >> dash && (dash != '-' || !(text >> last))) return {};
-    if (last < first || last >= CPU_SETSIZE) return {};
+    if (last < first || last >= CpuSet::kMost) return {};
     for (int cpu = first; cpu <= last; ++cpu) cpus.push_back(cpu);
   }
   return cpus;
@@ -52,20 +52,16 @@ NumaPlace numa_place(const std::string& pci_bus_id, const std::string& root) {
 }
 
 void run_at(const NumaPlace& place) {
-  cpu_set_t allowed, wanted;
-  if (place.node < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-  CPU_ZERO(&wanted);
+  const CpuSet allowed = CpuSet::of(0);
+  CpuSet wanted;
   for (const int cpu : place.cpus) {
-    if (CPU_ISSET(cpu, &allowed)) CPU_SET(cpu, &wanted);
+    if (allowed.has(cpu)) wanted.add(cpu);
   }
-  if (CPU_COUNT(&wanted) > 0) sched_setaffinity(0, sizeof wanted, &wanted);  // best effort
+  if (wanted.end() > 0) wanted.take();  // best effort
 }
 
-StayAt::StayAt(const NumaPlace& place) : moved_(sched_getaffinity(0, sizeof before_, &before_) == 0) { run_at(place); }
-
-StayAt::~StayAt() {
-  if (moved_) sched_setaffinity(0, sizeof before_, &before_);
-}
+StayAt::StayAt(const NumaPlace& place) : before_(CpuSet::of(0)) { run_at(place); }
+StayAt::~StayAt() { before_.take(); }
 
 // The system call itself: its wrapper would be the only thing that libnuma is needed for.
 bool place_pages(void* memory, std::size_t bytes, NumaNodes nodes) {

@@ -3,12 +3,12 @@
 #ifndef FACEGEN_RUN_NUMA_H_
 #define FACEGEN_RUN_NUMA_H_
 
-#include <sched.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "run/cpus.h"
 
 // A NUMA node: a socket's memory, or a part of it, with the CPUs beside it.
 struct NumaPlace {
@@ -34,8 +34,7 @@ class StayAt {
   StayAt& operator=(const StayAt&) = delete;
 
  private:
-  cpu_set_t before_;
-  bool moved_;
+  const CpuSet before_;
 };
 
 // NUMA nodes as a set: bit n is node n. 0: anywhere.

@@ -44,7 +44,12 @@ struct NodePlace {
 };
 NodePlace node_place();
 
-// CPUs that this rank may use: its fair part of the node's where ranks share one.
+// Collective: takes back the CPUs that mpirun keeps away from its ranks by default, and shares each CPU out among the
+// ranks of its node that may run on it.
+void share_cpus();
+
+// How many threads this rank should have: its part of the CPUs and of the control group's quota, and no more than
+// OpenMP's and the scheduler's variables say.
 int usable_cpus();
 
 // What MPI library was built in: "Open MPI 4.1.4", or "" where none was.

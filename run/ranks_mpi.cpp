@@ -2,6 +2,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -39,20 +40,33 @@ void check_mpi(int code, const char* call, const char* file, int line) {
 // Defined in facegen_custom alone (custom_mpi.cpp), whose unit may speak MPI in a job of one as well.
 extern "C" __attribute__((weak)) void facegen_unit_may_speak_mpi();
 
+namespace {
+bool g_starting_mpi = false;
+}
+
+// Open MPI does not return from a start that fails: it says its reasons and calls _exit(1), which is this one here.
+extern "C" void _exit(int status) {
+  if (g_starting_mpi) {
+    std::fputs("facegen: MPI could not be started; its reasons stand above\n", stderr);
+    status = kMachine;
+  }
+  std::_Exit(status);
+}
+
 void ranks_start(int* argc, char*** argv) {
-  bool alone = true;  // nobody who knows MPI launched this process: a job of one needs no MPI
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) alone = alone && !std::getenv(name);
+  const bool alone = !launched_with_mpi();  // a job of one needs no MPI
   if (!alone || facegen_unit_may_speak_mpi) {
     if (alone) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);  // nor a daemon beside it
     int provided = 0;
+    g_starting_mpi = true;
     MPI_CHECK(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+    g_starting_mpi = false;
   }
-  ranks_join();
+  if (!ranks_join()) share_cpus();
   if (rank_count() == 1 && launched_processes() > 1) {
     throw Failure(kUsage, "started as " + std::to_string(launched_processes()) +
                               " processes that do not know of each other: start them with mpirun, or srun --mpi=pmix");
   }
-  undo_default_binding();
 }
 
 bool ranks_join() {
@@ -73,6 +87,7 @@ bool ranks_join() {
   g_job.node.leader = g_job.rank;
   MPI_CHECK(MPI_Bcast(&g_job.node.leader, 1, MPI_INT, 0, node));
   MPI_CHECK(MPI_Comm_free(&node));
+  share_cpus();
   return true;
 }
 

@@ -11,7 +11,7 @@ void ranks_start(int*, char***) {
     throw Failure(kUsage, "started as " + std::to_string(launched_processes()) +
                               " processes, but this program was built without MPI: start it as one");
   }
-  undo_default_binding();
+  share_cpus();
 }
 void ranks_finish() {}
 bool ranks_join() { return false; }

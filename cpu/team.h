@@ -1,10 +1,17 @@
 // The one place where the CPU backend meets OpenMP. Without it, everything runs in the calling thread.
-#ifndef FACEGEN_CPU_PARALLEL_H_
-#define FACEGEN_CPU_PARALLEL_H_
+#ifndef FACEGEN_CPU_TEAM_H_
+#define FACEGEN_CPU_TEAM_H_
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+
+// How many threads a team of `wanted` will have: OMP_THREAD_LIMIT may allow fewer, and without OpenMP there is one.
+int team_size(int wanted);
+
+// Starts the calling thread's team, which stays for parallel_team. Throws Failure (kMachine) where the system does not
+// grant so many threads.
+void start_team(int threads);
 
 // Calls body(thread, team) once on each thread of a team of up to `threads`.
 template <class Body>
@@ -18,13 +25,4 @@ void parallel_team(int threads, const Body& body) {
 #endif
 }
 
-// How many threads OpenMP grants this process.
-inline int granted_threads() {
-#ifdef _OPENMP
-  return omp_get_max_threads();
-#else
-  return 1;
-#endif
-}
-
-#endif  // FACEGEN_CPU_PARALLEL_H_
+#endif  // FACEGEN_CPU_TEAM_H_
