@@ -7,13 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
+#include "common/checked.h"
 #include "common/wording.h"
 #include "io/kinds.h"
 #include "io/parallel.h"
@@ -27,7 +27,6 @@ constexpr std::size_t kPieceBytes = 512 * 1024;    // text a thread parses at a 
 constexpr std::ptrdiff_t kLeastPiece = 64 * 1024;  // and what is worth a thread
 constexpr int kMostThreads = 32;                   // bounds the memory: about 1.5 MiB a thread
 constexpr std::ptrdiff_t kLongestWord = 4096;      // the longest float, written out in full, has 151 digits
-constexpr std::int64_t kMostFaces = std::numeric_limits<int>::max();  // facegen() counts them in an int
 
 // A part of a block, and the numbers in it.
 struct Piece {
