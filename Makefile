@@ -141,7 +141,9 @@ $(BUILD)/bin/facegen_parallel: $(PARALLEL_OBJECTS) $(DRIVER_OBJECTS) $(RANKS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) -o $@
 
-$(BUILD)/bin/compare_result: $(BUILD)/compare_result.o
+READER_OBJECTS := $(addprefix $(BUILD)/io/,input_file.o npy.o npy_row_reader.o parallel.o python_literal.o row_reader.o text_blocks.o \
+                  text_number.o text_row_reader.o)
+$(BUILD)/bin/compare_result: $(BUILD)/compare_result.o $(BUILD)/driver/progress.o $(READER_OBJECTS) $(COMMON_OBJECTS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ -o $@
 
