@@ -17,7 +17,7 @@ struct Parameter {
   std::size_t offset;  // of its first float in the file
 };
 
-// "tconv2 mean, channel 17 (float 4,927,393, byte 19,709,572 of the file, counted from 0)" for a place in the file.
+// "tconv2 mean, channel 17 (float 4,927,633 of the file, byte 19,710,532, counted from 0)" for a place in the file.
 std::string place_name(std::size_t place) {
   const net::Layer* layer = &net::kTable.layer[0];
   for (const net::Layer& l : net::kTable.layer) {
@@ -30,11 +30,12 @@ std::string place_name(std::size_t place) {
     const bool exists = p.offset >= layer->weight;  // the last layer has no batch normalisation: its offsets are 0
     if (exists && p.offset <= place) found = &p;
   }
-  const bool per_channel = found->offset > layer->bias || (found->offset == layer->bias && layer != &net::kTable.layer[0]);
+  const bool per_channel =
+      found->offset > layer->bias || (found->offset == layer->bias && layer != &net::kTable.layer[0]);
   return std::string(layer->name) + " " + found->name + (per_channel ? ", channel " : ", index ") +
          grouped(static_cast<std::int64_t>(place - found->offset)) + " (float " +
-         grouped(static_cast<std::int64_t>(place)) + ", byte " +
-         grouped(static_cast<std::int64_t>(place * sizeof(float))) + " of the file, counted from 0)";
+         grouped(static_cast<std::int64_t>(place)) + " of the file, byte " +
+         grouped(static_cast<std::int64_t>(place * sizeof(float))) + ", counted from 0)";
 }
 
 }  // namespace

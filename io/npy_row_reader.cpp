@@ -28,7 +28,7 @@ class NpyRowReader : public RowReader {
     rows_ = shape[0];
     if (rows_ > kMostFaces) {
       throw Failure(kBadInput, name() + " says that it holds " + grouped(rows_) +
-                                   " faces; they are too many: the most are " + grouped(kMostFaces) + ".");
+                                   " faces; they are too many: a run makes at most " + grouped(kMostFaces) + ".");
     }
   }
 
@@ -39,7 +39,8 @@ class NpyRowReader : public RowReader {
     const std::size_t bytes = file_.read(to, static_cast<std::size_t>(count) * sizeof(float));
     const std::int64_t got = static_cast<std::int64_t>(bytes / sizeof(float));
     const float* const end = to + got;
-    const float* const bad = kind_.finite ? std::find_if_not<const float*>(to, end, [](float x) { return std::isfinite(x); }) : end;
+    const float* const bad =
+        kind_.finite ? std::find_if_not<const float*>(to, end, [](float x) { return std::isfinite(x); }) : end;
     if (bad != end) {
       throw Failure(kBadInput, name() + ": value " + place(taken_ + (bad - to)) + " is " +
                                    (std::isnan(*bad) ? "NaN" : "infinite") + "; every value must be a finite number.");

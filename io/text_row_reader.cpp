@@ -86,7 +86,7 @@ const char* TextRowReader::read_count() {
 
   const ParsedCount count = parse_count(word, blocks_.end());
   if (count.error != nullptr) throw refuse(word, count.error + start);
-  if (count.value > kMostFaces) throw refuse(word, "faces are too many; the most are " + grouped(kMostFaces));
+  if (count.value > kMostFaces) throw refuse(word, "faces are too many; a run makes at most " + grouped(kMostFaces));
   rows_ = count.value;
   return count.end;
 }
