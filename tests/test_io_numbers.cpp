@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "io/text_number.h"
+#include "tests/io_support.h"
 
 namespace {
 
@@ -323,11 +324,19 @@ TEST(ParseNumber, RefusesWhatIsNotFinite) {
 }
 
 // A comma where a locale has one changes nothing: neither in what is read nor in what is written.
-TEST(Locale, ChangesNothing) {
-  if (std::setlocale(LC_ALL, "de_DE.UTF-8") == nullptr) GTEST_SKIP() << "no locale de_DE.UTF-8 here";
-  char text[kLongestValue];
+class Locale : public FileTest {};
+
+TEST_F(Locale, ChangesNothing) {
+  ::setenv("LOCPATH", folder_.c_str(), 1);
+  const std::string make = "localedef --no-archive -i de_DE -f UTF-8 " + path("de_DE.UTF-8") + " > /dev/null 2>&1";
+  if (std::system(make.c_str()) != 0) GTEST_SKIP() << "no localedef, or no sources of de_DE (Debian: locales)";
+  ASSERT_NE(std::setlocale(LC_ALL, "de_DE.UTF-8"), nullptr);
+  char text[2 * kLongestValue];
+  std::snprintf(text, sizeof text, "%.1f", 0.5);
+  EXPECT_STREQ(text, "0,5");
   const float values[] = {0.25f, 1234.5f};
   EXPECT_EQ(std::string(text, format_values(2, values, text)), "0.2500 1234.5000 ");
+  EXPECT_EQ(parse("0.25").value, 0.25f);
   EXPECT_EQ(parse("0." + std::string(2000, '0') + "5e2000").value, 0.5f);
   EXPECT_STREQ(parse("0.5e50").error, "is too large for a 32-bit float");
   EXPECT_STREQ(parse("0,5").error, "is no number");
