@@ -219,6 +219,7 @@ const PythonLiteral* PythonLiteral::find(std::string_view key) const {
 
 std::optional<PythonLiteral> parse_python_literal(std::string_view text, bool python2) {
   PythonLiteral value;
-  if (!Parser(text, python2).whole(&value)) return std::nullopt;
+  const bool zero_byte = text.find('\0') != std::string_view::npos;  // even in a comment
+  if (zero_byte || !Parser(text, python2).whole(&value)) return std::nullopt;
   return value;
 }
