@@ -161,7 +161,7 @@ bool Parser::parse_string(std::string* to, bool raw) {
   return true;
 }
 
-// What follows a backslash. Characters beyond ASCII stay as written, for no word of a header holds one.
+// What follows a backslash. Characters beyond ASCII, or named by \N, stay as written: no word of a header needs them.
 bool Parser::parse_escape(std::string* to) {
   if (at_ == text_.size()) return false;
   constexpr std::string_view kLetters = "abfnrtv\\'\"", kMeant = "\a\b\f\n\r\t\v\\'\"";
@@ -182,7 +182,6 @@ bool Parser::parse_escape(std::string* to) {
   const char* const end = std::from_chars(digits.data(), digits.data() + digits.size(), code, octal ? 8 : 16).ptr;
   const std::size_t count = static_cast<std::size_t>(end - digits.data());
   if (most > 0 && (octal ? count == 0 : count != most)) return false;
-  if (c == 'N') return false;
   at_ += octal ? count - 1 : count;
   if (most > 0 && code < 0x80) {
     *to += static_cast<char>(code);

@@ -25,7 +25,10 @@ Place advance(Place start, const char* first, const char* last) {
 
 }  // namespace
 
-TextBlocks::TextBlocks(const std::string& path, std::size_t block_bytes) : file_(path), text_(block_bytes) {}
+TextBlocks::TextBlocks(const std::string& path, std::size_t block_bytes) : file_(path) {
+  const std::size_t left = static_cast<std::size_t>(std::max<std::int64_t>(file_.bytes_left(), 1));
+  text_.resize(file_.regular() ? std::min(left, block_bytes) : block_bytes);  // a small file needs no more than itself
+}
 
 bool TextBlocks::next() {
   const Place start = advance({line_, column_}, begin(), end());
