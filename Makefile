@@ -148,7 +148,7 @@ $(BUILD)/run/ranks_mpi.o $(CUSTOM_MPI): EXTRA_FLAGS = $(MPI_FLAGS)
 
 # ---- Programs --------------------------------------------------------------------------------------------------------
 
-.PHONY: all seq parallel custom lib lib-flags run answers test test-gpu bench bench-gpu bench-gpus report submission \
+.PHONY: all seq parallel custom lib lib-flags run answers test test-gpu fuzz run-fuzzers bench bench-gpu bench-gpus report submission \
         install uninstall deb clean help found format
 
 all: found seq parallel compare_result
@@ -175,7 +175,9 @@ $(BUILD)/bin/facegen_parallel: $(PARALLEL_OBJECTS) $(DRIVER_OBJECTS) $(RANKS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) $(LDLIBS) -o $@
 
-$(BUILD)/bin/compare_result: $(BUILD)/compare_result.o
+READER_OBJECTS := $(addprefix $(BUILD)/io/,input_file.o npy.o npy_row_reader.o parallel.o \
+                  python_literal.o row_reader.o text_blocks.o text_number.o text_row_reader.o)
+$(BUILD)/bin/compare_result: $(BUILD)/compare_result.o $(BUILD)/driver/progress.o $(READER_OBJECTS) $(COMMON_OBJECTS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ -o $@
 
@@ -258,7 +260,26 @@ $(GPU_PROGRAMS) $(BUILD)/gpu/copy_rates:
 test-gpu: all $(GPU_PROGRAMS)
 	PYTHON=$(PYTHON) scripts/test_gpu.sh $(BUILD)/gpu
 
-# ---- Measuring -------------------------------------------------------------------------------------------------------
+# ---- Fuzzing --------------------------------------------------------------------------------------------------------------
+# Every reader and compare_result against simple references, for SECONDS each; libFuzzer comes with clang.
+
+SECONDS ?= 10
+FUZZERS := $(patsubst tests/%.cpp,$(BUILD)/%,$(wildcard tests/fuzz/*.cpp))
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(READER_OBJECTS) $(BUILD)/io/network_reader.o $(BUILD)/driver/progress.o $(COMMON_OBJECTS)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ -o $@
+
+fuzz:
+	$(MAKE) CXX=clang++ CUDA=0 MPI=0 OPENMP=0 SANITIZE=fuzzer-no-link,address,undefined run-fuzzers
+run-fuzzers: $(FUZZERS)
+	@for f in $^; do \
+	  corpus=build/corpus/$${f##*/fuzz_}; mkdir -p $$corpus; \
+	  UBSAN_OPTIONS=halt_on_error=1 $$f -max_total_time=$(SECONDS) -max_len=300 -verbosity=0 -print_final_stats=1 \
+	    -artifact_prefix=build/corpus/ $$corpus tests/fuzz/corpus/$${f##*/fuzz_} 2> $$corpus.log || { tail -40 $$corpus.log; exit 1; }; \
+	  echo "$${f##*/}: $$(sed -n 's/stat::number_of_executed_units: *//p' $$corpus.log) inputs"; \
+	done
+
+# ---- Measuring ------------------------------------------------------------------------------------------------------------
 
 BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
 BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(DRIVER_PARTS) $(RANKS)
@@ -350,6 +371,7 @@ help:
 	@echo 'make answers        answers/ for all shipped inputs, by facegen_seq'
 	@echo 'make test           every test that needs no GPU'
 	@echo 'make test-gpu       what only a GPU can show: kernels, programs, compute-sanitizer'
+	@echo 'make fuzz SECONDS=10   random files for the readers and compare_result, against simple references (needs clang)'
 	@echo 'make bench          how fast, here: text, layers, whole runs beside a driver like the course'"'"'s'
 	@echo 'make bench-gpu      how fast on a GPU, layer by layer and beside PyTorch'
 	@echo 'make bench-gpus     how much faster on several GPUs of one machine: scaling, copies, equal bytes, a lost GPU'

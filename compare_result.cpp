@@ -3,94 +3,49 @@
 //
 // Two values agree where they differ by less than 1e-3, or by less than 1e-3 of the answer. Not-a-number never agrees.
 // Unlike the course's tool it also fails where the counts differ, or where a file ends early or goes on too long.
-#include <cerrno>
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "common/failure.h"
+#include "common/printable.h"
+#include "driver/options.h"
+#include "driver/progress.h"
+#include "io/row_reader.h"
 #include "network.h"
 
 namespace {
 
 constexpr double kTolerance = 1e-3;
+constexpr std::int64_t kChunkFaces = 64;  // compared at a time: 3 MiB of each file
 
 const char* const kHelp =
     R"(Usage: compare_result <output> <answer>
 
-Compares two output data files (text: N, then N x 64 x 64 x 3 values) value by value. Two values agree where the absolute
-difference is < 1e-3, or the difference relative to the answer is < 1e-3. Not-a-number never agrees.
+Compares two output data files value by value: text (N, then N x 64 x 64 x 3 values) or .npy (float32, (N,64,64,3)), either
+on either side; - is standard input, as text. Two values agree where the absolute difference is < 1e-3, or the difference
+relative to the answer is < 1e-3. Not-a-number never agrees.
 
 Prints whether they are the same, or the first value that differs (image, h, w, c counted from 0), and at last how many
-values were compared and the worst difference with its place.
+values were compared and the worst difference with its place. On a terminal, long comparisons show how far they are.
 
-  -h, --help   this text
+  -h, --help      this text
+  -V, --version   the version
 
 Example:
-  ./compare_result output1.txt answers/answer1.txt
+  compare_result output1.txt answers/answer1.txt
 
-Exit status: 0 the same; 1 they differ, or a file cannot be read; 2 wrong usage.
+Exit status: 0 the same; 1 they differ, or a file cannot be read; 2 wrong usage; 3 the machine failed (memory, disk).
 )";
-
-// Reads the white-space separated numbers of a text file, one after another.
-class Numbers {
- public:
-  explicit Numbers(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "rb")), block_(1 << 20) {
-    if (!file_ && errno == ENOENT) throw Failure(kBadInput, "'" + path + "' does not exist.");
-    if (!file_) throw unreadable();
-  }
-  ~Numbers() { std::fclose(file_); }
-  Numbers(const Numbers&) = delete;
-  Numbers& operator=(const Numbers&) = delete;
-
-  // The next number; false at the end of the file.
-  template <typename Number>
-  bool next(Number* value) {
-    if (!next_token()) return false;
-    const char* begin = token_.data() + (token_[0] == '+' && token_.size() > 1);
-    const char* end = token_.data() + token_.size();
-    const auto result = std::from_chars(begin, end, *value);
-    if (result.ec != std::errc() || result.ptr != end) {
-      throw Failure(kBadInput, "'" + path_ + "' holds '" + token_.substr(0, 40) + "' where a number is expected.");
-    }
-    return true;
-  }
-
- private:
-  Failure unreadable() const {
-    return Failure(kBadInput, "'" + path_ + "' cannot be read: " + std::strerror(errno) + ".");
-  }
-
-  static bool is_space(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-  int next_char() {
-    if (at_ == filled_) {
-      filled_ = std::fread(block_.data(), 1, block_.size(), file_);
-      at_ = 0;
-      if (std::ferror(file_)) throw unreadable();
-      if (filled_ == 0) return EOF;
-    }
-    return static_cast<unsigned char>(block_[at_++]);
-  }
-
-  bool next_token() {
-    int c = next_char();
-    while (is_space(c)) c = next_char();
-    token_.clear();
-    for (; c != EOF && !is_space(c); c = next_char()) token_.push_back(char(c));
-    return !token_.empty();
-  }
-
-  const std::string path_;
-  std::FILE* file_;
-  std::vector<char> block_;
-  std::size_t at_ = 0, filled_ = 0;
-  std::string token_;
-};
 
 // "pixel (h, w, c) of Nth image"
 std::string place(std::int64_t i) {
@@ -100,82 +55,135 @@ std::string place(std::int64_t i) {
          std::to_string(n) + "th image";
 }
 
+// As printf's %f (fixed, 6 digits) and %.6g (general) write it.
+std::string number(double value, std::chars_format format) {
+  char text[512];
+  return {text, std::to_chars(text, text + sizeof text, value, format, 6).ptr};
+}
+
 bool agree(double output, double answer) {
   const double difference = std::fabs(output - answer);
   return difference < kTolerance || (answer != 0 && difference / std::fabs(answer) < kTolerance);
 }
 
-// The number of faces that the file says it holds.
-std::int64_t read_count(Numbers& numbers, const std::string& path) {
-  std::int64_t n = 0;
-  if (!numbers.next(&n)) throw Failure(kBadInput, "'" + path + "' is empty.");
-  if (n < 0) throw Failure(kBadInput, "'" + path + "' says that it holds " + std::to_string(n) + " images.");
-  return n;
+void write(const std::string& text) {
+  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+    throw Failure(kMachine, "standard output cannot be written: it was closed, or its disk is full");
+  }
 }
+
+void print(const std::string& line) { write(printable(line) + "\n"); }
+
+// A file of faces, read chunk by chunk.
+struct Faces {
+  Faces(const std::string& path, int threads)
+      : path(path),
+        rows(RowReader::open(path, {"a file of faces", {net::kFaceH, net::kFaceW, net::kFaceC}, false}, threads)),
+        chunk(static_cast<std::size_t>(kChunkFaces) * net::kFaceFloats) {}
+
+  const std::string path;
+  const std::unique_ptr<RowReader> rows;
+  std::vector<float> chunk;
+};
 
 // Returns whether the files are the same; prints what SPEC 3 says.
 bool compare(const std::string& output_path, const std::string& answer_path) {
-  Numbers outputs(output_path), answers(answer_path);
-  const std::int64_t n = read_count(outputs, output_path), expected = read_count(answers, answer_path);
-  if (n != expected) {
-    std::printf("%s holds %lld images, but %s holds %lld.\n", output_path.c_str(), static_cast<long long>(n),
-                answer_path.c_str(), static_cast<long long>(expected));
+  const int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  Faces outputs(output_path, threads), answers(answer_path, threads);
+  const std::int64_t n = outputs.rows->rows(), count = n * net::kFaceFloats;
+  if (n != answers.rows->rows()) {
+    print(output_path + " holds " + std::to_string(n) + " images, but " + answer_path + " holds " +
+          std::to_string(answers.rows->rows()) + ".");
     return false;
   }
 
   bool same = true;
   double worst = -1;  // none yet; not-a-number counts as worse than anything
   std::int64_t worst_at = 0, compared = 0;
-  for (const std::int64_t count = n * net::kFaceFloats;; ++compared) {
-    float output = 0, answer = 0;
-    const bool more_output = outputs.next(&output), more_answer = answers.next(&answer);
-    if (compared == count && !more_output && !more_answer) break;
-    if (compared == count || !more_output || !more_answer) {
-      const bool output_is_wrong = compared == count ? more_output : !more_output;
-      std::printf("%s %s %lld values, but its %lld images have %lld.\n",
-                  (output_is_wrong ? output_path : answer_path).c_str(),
-                  compared == count ? "holds more than" : "ends after", static_cast<long long>(compared),
-                  static_cast<long long>(n), static_cast<long long>(count));
-      same = false;
+  const auto differ = [&](const std::string& line) {
+    progress_end();
+    print(line);
+    same = false;
+  };
+  const auto wrong_length = [&](const Faces& faces, const std::string& how) {
+    differ(faces.path + " " + how + " " + std::to_string(compared) + " values, but its " + std::to_string(n) +
+           " images have " + std::to_string(count) + ".");
+  };
+  progress_start(n, false);
+  while (compared < count) {
+    const std::int64_t wanted = std::min<std::int64_t>(kChunkFaces * net::kFaceFloats, count - compared);
+    const std::int64_t got = outputs.rows->read(wanted, outputs.chunk.data());
+    const std::int64_t expected = answers.rows->read(wanted, answers.chunk.data());
+    const std::int64_t both = std::min(got, expected);
+    for (std::int64_t i = 0; i < both; ++i, ++compared) {
+      const double output = outputs.chunk[static_cast<std::size_t>(i)];
+      const double answer = answers.chunk[static_cast<std::size_t>(i)];
+      const double difference = std::fabs(output - answer);
+      if (!(difference <= worst) && !std::isnan(worst)) {
+        worst = difference;
+        worst_at = compared;
+      }
+      if (same && !agree(output, answer)) {
+        differ(place(compared) + " differs.");
+        print(output_path + " : " + number(output, std::chars_format::fixed));
+        print(answer_path + " : " + number(answer, std::chars_format::fixed));
+      }
+    }
+    progress_batch_done(both / net::kFaceFloats);
+    Faces& shorter = got <= expected ? outputs : answers;
+    float none;
+    if (both < wanted && shorter.rows->read(1, &none) == 0) {  // else it throws
+      wrong_length(shorter, "ends after");
       break;
     }
-    const double difference = std::fabs(double(output) - double(answer));
-    if (!(difference <= worst) && !std::isnan(worst)) {
-      worst = difference;
-      worst_at = compared;
-    }
-    if (same && !agree(output, answer)) {
-      same = false;
-      std::printf("%s differs.\n%s : %f\n%s : %f\n", place(compared).c_str(), output_path.c_str(), double(output),
-                  answer_path.c_str(), double(answer));
+  }
+  progress_end();
+  if (compared == count) {
+    for (const Faces* faces : {&outputs, &answers}) {
+      if (faces->rows->surplus()) wrong_length(*faces, "holds more than");
     }
   }
 
-  if (same) std::printf("%s and %s are same.\n", output_path.c_str(), answer_path.c_str());
-  if (compared > 0) {
-    std::printf("%lld values compared, worst difference %.6g at %s.\n", static_cast<long long>(compared), worst,
-                place(worst_at).c_str());
-  } else {
-    std::printf("0 values compared.\n");
-  }
+  if (same) print(output_path + " and " + answer_path + " are same.");
+  print(std::to_string(compared) + " values compared" +
+        (compared == 0
+             ? "."
+             : ", worst difference " + number(worst, std::chars_format::general) + " at " + place(worst_at) + "."));
   return same;
+}
+
+int run(const std::vector<std::string>& arguments) {
+  for (const std::string& argument : arguments) {
+    if (argument == "-h" || argument == "--help") return write(kHelp), kDone;
+    if (argument == "-V" || argument == "--version") return print(std::string("compare_result ") + kVersion), kDone;
+    if (argument.size() > 1 && argument[0] == '-')
+      throw Failure(kUsage, "there is no option '" + argument + "'; see --help");
+  }
+  if (arguments.size() != 2) {
+    throw Failure(
+        kUsage, "expected 2 arguments, <output> <answer>, found " + std::to_string(arguments.size()) + "; see --help");
+  }
+  if (arguments[0] == "-" && arguments[1] == "-") throw Failure(kUsage, "standard input cannot be both files");
+  return compare(arguments[0], arguments[1]) ? kDone : kBadInput;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc == 2 && (std::strcmp(argv[1], "-h") == 0 || std::strcmp(argv[1], "--help") == 0)) {
-    std::fputs(kHelp, stdout);
-    return kDone;
-  }
-  if (argc != 3) {
-    std::fprintf(stderr, "compare_result: expected 2 arguments, <output> <answer>, found %d; see --help\n", argc - 1);
-    return kUsage;
-  }
+  std::string sentence;
+  int status = kMachine;
   try {
-    return compare(argv[1], argv[2]) ? kDone : kBadInput;
+    return run(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
   } catch (const Failure& failure) {
-    std::printf("%s\n", failure.what());
-    return failure.status();
+    status = failure.status();
+    sentence = failure.what();
+  } catch (const std::bad_alloc&) {
+    sentence = "out of memory";
+  } catch (const std::exception& error) {
+    sentence = error.what();
   }
+  progress_end();
+  // "'x' does not exist.", as the course's tool says it.
+  std::fprintf(stderr, "%s%s\n", status == kBadInput ? "" : "compare_result: ", sentence.c_str());
+  return status;
 }

@@ -112,7 +112,7 @@ Batches open_files(const Options& options, Lines& lines, Files& files) {
   lines.end();
 
   lines.begin("Reading '" + options.noise + "'");
-  stage("read noise", 0, 0, [&] { files.noise = NoiseReader::open(options.noise, threads); });
+  stage("read noise", 0, 0, [&] { files.noise = std::make_unique<NoiseReader>(options.noise, threads); });
   const std::int64_t faces = files.noise->faces();
   files.data = FaceWriter::open_data(options.data, faces, threads);
   files.image = FaceWriter::open_image(options.image, faces, threads);

@@ -124,8 +124,8 @@ void course_read(const std::string& path, std::vector<float>* noise) {
 }
 
 void our_read(const std::string& path, std::vector<float>* noise, int threads) {
-  const std::unique_ptr<NoiseReader> reader = NoiseReader::open(path, threads);
-  reader->read(reader->faces(), noise->data());
+  NoiseReader reader(path, threads);
+  reader.read(reader.faces(), noise->data());
 }
 
 // Runs the cases of a group in turn, so that whatever else the machine does strikes all alike; prints them with ratios

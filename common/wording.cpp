@@ -1,9 +1,12 @@
 #include "common/wording.h"
 
+#include <locale.h>
+#include <string.h>
+
 #include <cerrno>
 #include <cstddef>
-#include <cstdio>
-#include <system_error>
+
+#include "common/printable.h"
 
 namespace {
 
@@ -30,22 +33,6 @@ const char* what_to_do(int error) {
   }
 }
 
-// Bytes that a terminal may act on, and those above `last`, as \xNN.
-std::string escaped(std::string_view text, unsigned last) {
-  std::string out;
-  for (const char c : text) {
-    const unsigned byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f && byte <= last) {
-      out += c;
-    } else {
-      char hex[8];
-      std::snprintf(hex, sizeof hex, "\\x%02x", byte);
-      out += hex;
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string grouped(std::int64_t number) {
@@ -55,14 +42,17 @@ std::string grouped(std::int64_t number) {
   return digits;
 }
 
-std::string quoted(std::string_view path) { return "'" + escaped(path, 0xff) + "'"; }
+std::string quoted(std::string_view path) { return "'" + printable(path) + "'"; }
 
 std::string quoted_word(std::string_view word) {
-  constexpr std::size_t kMost = 40;
-  return "'" + escaped(word.substr(0, kMost), 0x7e) + (word.size() > kMost ? "...'" : "'");
+  std::size_t most = 40;  // bytes
+  if (word.size() <= most) return quoted(word);
+  while (most > 37 && (word[most] & 0xc0) == 0x80) --most;  // a character of UTF-8 is not cut in two
+  return "'" + printable(word.substr(0, most)) + "...'";
 }
 
 Failure cannot(const std::string& verb, const std::string& file, int error, ExitStatus status) {
+  static const locale_t plain = ::newlocale(LC_ALL_MASK, "C", nullptr);  // the same words whatever a unit sets
   const std::string hint = verb == "read" ? "" : what_to_do(error);
-  return Failure(status, "cannot " + verb + " " + file + ": " + std::generic_category().message(error) + "." + hint);
+  return Failure(status, "cannot " + verb + " " + file + ": " + ::strerror_l(error, plain) + "." + hint);
 }

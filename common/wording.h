@@ -11,10 +11,10 @@
 // 20549132 -> "20,549,132".
 std::string grouped(std::int64_t number);
 
-// A path in quotes, control bytes as \xNN.
+// A path in quotes; printable.
 std::string quoted(std::string_view path);
 
-// A word found in a file, in quotes: the start of it, all but plain ASCII as \xNN, for it may be anything.
+// A word found in a file, in quotes: the start of it, for it may be of any length; printable.
 std::string quoted_word(std::string_view word);
 
 // "cannot write 'x': No space left on device. Free some space ..."; error is an errno.

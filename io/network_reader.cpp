@@ -1,4 +1,5 @@
 // network.bin -> the parameters (SPEC 1).
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <string>
@@ -16,7 +17,7 @@ struct Parameter {
   std::size_t offset;  // of its first float in the file
 };
 
-// "tconv2 weight, index 17 (float 3,279,890 of the file)" for a place in the file.
+// "tconv2 mean, channel 17 (float 4,927,633 of the file, byte 19,710,532, counted from 0)" for a place in the file.
 std::string place_name(std::size_t place) {
   const net::Layer* layer = &net::kTable.layer[0];
   for (const net::Layer& l : net::kTable.layer) {
@@ -29,9 +30,12 @@ std::string place_name(std::size_t place) {
     const bool exists = p.offset >= layer->weight;  // the last layer has no batch normalisation: its offsets are 0
     if (exists && p.offset <= place) found = &p;
   }
-  return std::string(layer->name) + " " + found->name + ", index " +
+  const bool per_channel =
+      found->offset > layer->bias || (found->offset == layer->bias && layer != &net::kTable.layer[0]);
+  return std::string(layer->name) + " " + found->name + (per_channel ? ", channel " : ", index ") +
          grouped(static_cast<std::int64_t>(place - found->offset)) + " (float " +
-         grouped(static_cast<std::int64_t>(place)) + " of the file, counted from 0)";
+         grouped(static_cast<std::int64_t>(place)) + " of the file, byte " +
+         grouped(static_cast<std::int64_t>(place * sizeof(float))) + ", counted from 0)";
 }
 
 }  // namespace
@@ -59,6 +63,15 @@ std::vector<float> read_network(const std::string& path) {
     throw Failure(kBadInput, file.name() + ": " + place_name(i) + " is " +
                                  (std::isnan(network[i]) ? "NaN" : "infinite") +
                                  "; every parameter must be a finite number.");
+  }
+  for (const net::Layer& layer : net::kTable.layer) {
+    for (std::size_t i = layer.var; layer.batch_norm && i < layer.var + layer.K; ++i) {
+      if (network[i] >= 0) continue;
+      char value[32] = {};
+      std::to_chars(value, value + sizeof value - 1, network[i]);
+      throw Failure(kBadInput, file.name() + ": " + place_name(i) + " is " + value +
+                                   "; no variance is below 0. Were mean and var written in the wrong order?");
+    }
   }
   return network;
 }

@@ -1,70 +1,51 @@
 #include "io/npy.h"
 
-#include <charconv>
+#include <algorithm>
 #include <cstddef>
-#include <map>
+#include <optional>
 #include <string_view>
-#include <system_error>
 
 #include "common/wording.h"
+#include "io/python_literal.h"
 
 namespace {
 
 constexpr std::string_view kMagic("\x93NUMPY", 6);
-constexpr std::size_t kMostHeader = 65535;  // what version 1 can say; a header of one plain array has about 80 bytes
+constexpr std::size_t kMostHeader = 10000;  // numpy.load's limit; a header of one plain array has about 80 bytes
 constexpr std::size_t kAlignment = 64;      // of the values in the file
 
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\n')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\n')) text.remove_suffix(1);
-  return text;
+// The spellings of NumPy's little-endian float32.
+bool is_float32(const PythonLiteral& descr) {
+  if (descr.kind != PythonLiteral::kString) return false;
+  if (descr.string == "float32" || descr.string == "single") return true;
+  std::string_view type = descr.string;
+  if (!type.empty() && (type[0] == '<' || type[0] == '=' || type[0] == '|')) type.remove_prefix(1);
+  return type == "f4" || type == "f";
 }
 
-// Splits "a, (b, c), 'd'" at the separators outside brackets and quotes; the parts keep their own text.
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  std::size_t start = 0;
-  int depth = 0;
-  bool string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '\'' || c == '"') string = !string;
-    if (string) continue;
-    if (c == '(' || c == '[' || c == '{') ++depth;
-    if (c == ')' || c == ']' || c == '}') --depth;
-    if (c == separator && depth == 0) {
-      parts.push_back(trim(text.substr(start, i - start)));
-      start = i + 1;
-    }
+// Whether the dict holds a key that no .npy file has.
+bool has_other_keys(const PythonLiteral& dict) {
+  for (std::size_t i = 0; i < dict.items.size(); i += 2) {
+    const PythonLiteral& key = dict.items[i];
+    if (key.kind != PythonLiteral::kString) return true;
+    if (key.string != "descr" && key.string != "fortran_order" && key.string != "shape") return true;
   }
-  const std::string_view rest = trim(text.substr(start));
-  if (!rest.empty()) parts.push_back(rest);  // Python allows a comma after the last item
-  return parts;
+  return false;
 }
 
-// "{'a': x, 'b': y}" -> {a: x, b: y}, values as written; empty where the text is no dict.
-std::map<std::string, std::string_view> parse_dict(std::string_view text) {
-  std::map<std::string, std::string_view> dict;
-  text = trim(text);
-  if (text.size() < 2 || text.front() != '{' || text.back() != '}') return dict;
-  for (const std::string_view item : split(text.substr(1, text.size() - 2), ',')) {
-    const std::vector<std::string_view> pair = split(item, ':');
-    if (pair.size() != 2 || pair[0].size() < 2) return {};
-    dict[std::string(pair[0].substr(1, pair[0].size() - 2))] = pair[1];
+// (10, 100) -> {10, 100}; false where the value is no tuple of sizes.
+bool read_shape(const PythonLiteral& tuple, std::vector<std::int64_t>* shape) {
+  for (const PythonLiteral& size : tuple.items) {
+    if (size.kind != PythonLiteral::kInteger || size.integer < 0) return false;
+    shape->push_back(size.integer);
   }
-  return dict;
+  return tuple.kind == PythonLiteral::kTuple;
 }
 
-// "(10, 100)" -> {10, 100}; false where the text is no tuple of sizes.
-bool parse_shape(std::string_view text, std::vector<std::int64_t>* shape) {
-  if (text.size() < 2 || text.front() != '(' || text.back() != ')') return false;
-  for (const std::string_view size : split(text.substr(1, text.size() - 2), ',')) {
-    std::int64_t value = 0;
-    const std::from_chars_result result = std::from_chars(size.data(), size.data() + size.size(), value);
-    if (result.ec != std::errc() || result.ptr != size.data() + size.size() || value < 0) return false;
-    shape->push_back(value);
-  }
-  return true;
+// Whether the first index innermost means other values than the last: not where only one side is longer than 1.
+bool order_matters(const std::vector<std::int64_t>& shape) {
+  const bool empty = std::count(shape.begin(), shape.end(), 0) > 0;
+  return !empty && std::count(shape.begin(), shape.end(), 1) + 1 < static_cast<std::ptrdiff_t>(shape.size());
 }
 
 }  // namespace
@@ -81,7 +62,10 @@ std::vector<std::int64_t> read_npy_header(InputFile& file) {
   }
   if (got < sizeof start) throw broken("its header is cut off");
   const int version = start[6];
-  if (version < 1 || version > 3) throw broken("its version is " + std::to_string(version) + ", known are 1 to 3");
+  if (version < 1 || version > 3 || start[7] != 0) {
+    throw broken("its version is " + std::to_string(version) + "." + std::to_string(start[7]) +
+                 ", known are 1.0, 2.0 and 3.0");
+  }
 
   unsigned char length[4] = {};  // little-endian; 2 bytes in version 1
   const std::size_t length_bytes = version == 1 ? 2 : 4;
@@ -93,20 +77,25 @@ std::vector<std::int64_t> read_npy_header(InputFile& file) {
   std::string header(bytes, '\0');
   if (file.read(&header[0], bytes) != bytes) throw broken("its header is cut off");
 
-  std::map<std::string, std::string_view> dict = parse_dict(header);
-  if (dict.count("descr") + dict.count("fortran_order") + dict.count("shape") != 3) {
-    throw broken("its header does not say descr, fortran_order and shape");
+  const std::optional<PythonLiteral> dict = parse_python_literal(header, version < 3);
+  const PythonLiteral* const descr = dict ? dict->find("descr") : nullptr;
+  const PythonLiteral* const order = dict ? dict->find("fortran_order") : nullptr;
+  const PythonLiteral* const sides = dict ? dict->find("shape") : nullptr;
+  if (!descr || !order || !sides || has_other_keys(*dict)) {
+    throw broken("its header is no dict of descr, fortran_order and shape");
   }
-  if (dict["descr"] != "'<f4'") {
-    throw Failure(kBadInput, file.name() + " holds values of type " + std::string(dict["descr"].substr(0, 80)) +
+  const auto text = [](const PythonLiteral& value) { return std::string(value.source.substr(0, 80)); };
+  if (!is_float32(*descr)) {
+    throw Failure(kBadInput, file.name() + " holds values of type " + text(*descr) +
                                  "; expected '<f4'. Save it as array.astype('<f4').");
   }
-  if (dict["fortran_order"] != "False") {
-    throw Failure(kBadInput,
-                  file.name() + " is in Fortran order; expected C order. Save it as numpy.ascontiguousarray(array).");
-  }
   std::vector<std::int64_t> shape;
-  if (!parse_shape(dict["shape"], &shape)) throw broken("its shape is " + quoted_word(dict["shape"]));
+  if (!read_shape(*sides, &shape)) throw broken("its shape is " + text(*sides));
+  if (order->kind != PythonLiteral::kBool) throw broken("its fortran_order is " + text(*order));
+  if (order->integer == 1 && order_matters(shape)) {
+    throw Failure(kBadInput, file.name() + " holds an array of shape " + shape_text(shape) +
+                                 " in Fortran order; expected C order. Save it as numpy.ascontiguousarray(array).");
+  }
   return shape;
 }
 

@@ -8,8 +8,9 @@
 
 #include "io/input_file.h"
 
-// Reads the header of a little-endian float32 array in C order -> its shape; the values follow in the file. Throws
-// Failure (kBadInput) for any other array or file, saying what was found.
+// Reads the header of a little-endian float32 array in C order, or in one that makes no difference -> its shape; the
+// values follow in the file. Takes every spelling that numpy.load takes. Throws Failure (kBadInput) for any other array
+// or file, saying what was found.
 std::vector<std::int64_t> read_npy_header(InputFile& file);
 
 // The header that numpy.save writes for such an array.

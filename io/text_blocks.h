@@ -4,14 +4,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
+#include <vector>
 
 #include "io/input_file.h"
 
 class TextBlocks {
  public:
-  // A word longer than block_bytes is cut; nothing else is.
+  // Blocks have up to block_bytes, more where a word is longer; a word of 16 MiB is refused.
   TextBlocks(const std::string& path, std::size_t block_bytes);
 
   // Loads the next block in place of the one before it; false at the end of the file. Of a pipe a block is what is
@@ -19,8 +19,8 @@ class TextBlocks {
   bool next();
   bool ready() const;  // whether next() would return at once
 
-  const char* begin() const { return text_.get(); }
-  const char* end() const { return text_.get() + block_; }
+  const char* begin() const { return text_.data(); }
+  const char* end() const { return text_.data() + block_; }
 
   const InputFile& file() const { return file_; }
   std::int64_t bytes_left() const;            // behind this block, where file().regular()
@@ -28,10 +28,9 @@ class TextBlocks {
 
  private:
   InputFile file_;
-  const std::size_t room_;
-  const std::unique_ptr<char[]> text_;  // room_ bytes
-  std::size_t block_ = 0;               // text_[0, block_) is the block,
-  std::size_t held_ = 0;                // text_[block_, held_) the start of a word that goes on in the next one
+  std::vector<char> text_;
+  std::size_t block_ = 0;  // text_[0, block_) is the block,
+  std::size_t held_ = 0;   // text_[block_, held_) the start of a word that goes on in the next one
   bool at_end_ = false;
   std::int64_t line_ = 1;  // where the block starts in the file
   std::int64_t column_ = 1;

@@ -6,9 +6,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <system_error>
 
@@ -27,9 +26,10 @@ using Words = std::array<std::uint64_t, kUnits + 1>;
 Words make_words() {
   Words words;
   for (int r = 0; r <= kUnits; ++r) {
-    char text[16];
-    std::snprintf(text, sizeof text, "%d.%04d ", r / kUnits, r % kUnits);
-    std::memcpy(&words[r], text, sizeof words[r]);
+    char text[sizeof words[r]] = "0.0000 ";
+    text[0] = static_cast<char>('0' + r / kUnits);
+    for (int digits = r, i = 5; i >= 2; --i, digits /= 10) text[i] = static_cast<char>('0' + digits % 10);
+    std::memcpy(&words[static_cast<std::size_t>(r)], text, sizeof text);
   }
   return words;
 }
@@ -63,6 +63,62 @@ const char* parse_short_decimal(const char* first, const char* last, float* valu
   return at;
 }
 
+// Any decimal at all, however long and whatever its exponent: [-]digits[.digits][e[+-]digits], as far as it goes. Its
+// digits, of which the first 160 and the knowledge of a rest decide, are brought into a form that std::from_chars rounds. Too small gives 0, too large infinity, of which from_chars says only that one of them is so.
+std::from_chars_result parse_any_decimal(const char* first, const char* last, float* value) {
+  constexpr std::size_t kMostDigits = 160;              // the middle between two floats has at most 113
+  constexpr std::int64_t kFar = std::int64_t{1} << 40;  // more than a word has digits: beyond is too large, or 0
+  constexpr std::int64_t kBeyond = 60;                  // decimal exponents that no float has
+  const bool negative = first < last && *first == '-';
+  std::string digits;         // without zeros in front
+  std::int64_t exponent = 0;  // the value is 0.digits x 10^exponent
+  bool any = false, point = false, rest = false;
+  const char* at = first + negative;
+  for (; at < last && (is_digit(*at) || (*at == '.' && !point)); ++at) {
+    if (*at == '.') {
+      point = true;
+      continue;
+    }
+    any = true;
+    if (digits.empty() && *at == '0') {
+      exponent -= point;
+      continue;
+    }
+    exponent += !point;
+    if (digits.size() < kMostDigits) {
+      digits += *at;
+    } else {
+      rest = rest || *at != '0';
+    }
+  }
+  if (!any) return {first, std::errc::invalid_argument};
+  if (rest) digits += '1';
+
+  if (at < last && (*at == 'e' || *at == 'E')) {
+    const char* power = at + 1;
+    const bool below = power < last && *power == '-';
+    if (power < last && (*power == '-' || *power == '+')) ++power;
+    std::int64_t written = 0;
+    for (; power < last && is_digit(*power); at = ++power) {
+      written = std::min(10 * written + (*power - '0'), kFar);
+    }
+    exponent += below ? -written : written;
+  }
+
+  float size = exponent < 0 || digits.empty() ? 0.0f : std::numeric_limits<float>::infinity();
+  if (!digits.empty() && exponent > -kBeyond && exponent < kBeyond) {
+    const std::string text = "0." + digits + "e" + std::to_string(exponent);
+    std::from_chars(text.data(), text.data() + text.size(), size);  // leaves `size` where it is out of range
+  }
+  *value = negative ? -size : size;
+  return {at, std::errc()};
+}
+
+// std::from_chars knows no leading '+'. Passes one, unless another sign follows.
+const char* skip_plus(const char* first, const char* last) {
+  return first + (last - first > 1 && first[0] == '+' && first[1] != '-' ? 1 : 0);
+}
+
 }  // namespace
 
 // A face's values are tanh's, |y| <= 1. y * 10000 has at most 24 + 14 significant bits, so the product is exact in
@@ -75,7 +131,8 @@ char* format_values(std::size_t n, const float* values, char* out) {
     std::uint32_t bits;
     std::memcpy(&bits, &values[i], sizeof bits);
     if ((bits & kMagnitude) > kOne) {  // beyond [-1, 1], infinite, not a number: another network's, but still printf's
-      out += std::snprintf(out, kLongestValue, "%.4f ", static_cast<double>(values[i]));
+      out = std::to_chars(out, out + kLongestValue, values[i], std::chars_format::fixed, 4).ptr;
+      *out++ = ' ';
       continue;
     }
     const double rounded = std::fabs(static_cast<double>(values[i])) * kUnits + 0x1p52;
@@ -90,20 +147,29 @@ char* format_values(std::size_t n, const float* values, char* out) {
 }
 
 ParsedNumber parse_number(const char* first, const char* last) {
-  const char* const digits = skip_plus(first, last);
+  constexpr std::ptrdiff_t kMostTrusted = 1000;  // characters: from_chars counts the digits of longer words wrongly
+  const char* const start = skip_plus(first, last);
   float value = 0.0f;
-  if (const char* const end = parse_short_decimal(digits, last, &value)) return {value, end, nullptr};
+  if (const char* const end = parse_short_decimal(start, last, &value)) return {value, end, nullptr};
 
-  const std::from_chars_result result = std::from_chars(digits, last, value);
-  if (result.ec == std::errc::invalid_argument || (result.ptr != last && !is_space(*result.ptr))) {
+  const char* infinite = "is infinite";
+  std::from_chars_result result = std::from_chars(start, last, value);
+  if (result.ec == std::errc::result_out_of_range || result.ptr - start > kMostTrusted) {
+    infinite = "is too large for a 32-bit float";
+    result = parse_any_decimal(start, last, &value);
+  }
+  if (result.ec != std::errc() || (result.ptr != last && !is_space(*result.ptr))) {
     return {0.0f, skip_word(first, last), "is no number"};
   }
-  // from_chars does not say whether the number was too large or too small.
-  if (result.ec == std::errc::result_out_of_range)
-    value = std::strtof(std::string(digits, result.ptr).c_str(), nullptr);
-  if (std::isnan(value)) return {value, result.ptr, "is not a number"};
-  if (std::isinf(value)) {
-    return {value, result.ptr, result.ec == std::errc() ? "is infinite" : "is too large for a 32-bit float"};
-  }
-  return {value, result.ptr, nullptr};
+  return {value, result.ptr, std::isnan(value) ? "is not a number" : std::isinf(value) ? infinite : nullptr};
+}
+
+ParsedCount parse_count(const char* first, const char* last) {
+  const char* const end = skip_word(first, last);
+  std::int64_t value = 0;
+  const std::from_chars_result result = std::from_chars(skip_plus(first, end), end, value);
+  if (result.ec == std::errc::invalid_argument || result.ptr != end) return {0, end, "is no whole number"};
+  if (result.ec == std::errc::result_out_of_range) value = std::numeric_limits<std::int64_t>::max();
+  if (value < 0 || (value > 0 && *first == '-')) return {0, end, "is negative"};
+  return {value, end, nullptr};
 }

@@ -1,8 +1,9 @@
-// Numbers as text, both ways, at the speed of memory.
+// Numbers as text, both ways, at the speed of memory. No locale changes anything here.
 #ifndef FACEGEN_IO_TEXT_NUMBER_H_
 #define FACEGEN_IO_TEXT_NUMBER_H_
 
 #include <cstddef>
+#include <cstdint>
 
 // Room that one value needs in the worst case: -FLT_MAX has 46 characters with its space, and stores are 8 bytes wide.
 constexpr std::size_t kLongestValue = 56;
@@ -12,14 +13,23 @@ constexpr std::size_t kLongestValue = 56;
 char* format_values(std::size_t n, const float* values, char* out);
 
 struct ParsedNumber {
-  float value;        // the float nearest to the decimal number
+  float value;        // the float nearest to the decimal number; infinite or NaN beside an error that says so, else 0
   const char* end;    // where its text ends
   const char* error;  // nullptr, or what is wrong, to follow the text in a sentence: "is no number"
 };
 
-// Parses the number at the start of [first, last), which must end there or be followed by white space. Decimal and
-// exponent forms, with or without sign. Too small for a float gives 0; too large, infinite or not a number is an error.
+// Parses the number at the start of [first, last), which ends there or at the first white space. Decimal and exponent
+// forms of any length, with or without sign. Too small for a float gives 0; too large, infinite, not a number are errors.
 ParsedNumber parse_number(const char* first, const char* last);
+
+struct ParsedCount {
+  std::int64_t value;  // the largest std::int64_t where the number is larger
+  const char* end;
+  const char* error;
+};
+
+// The same for a whole number >= 0, in decimal digits.
+ParsedCount parse_count(const char* first, const char* last);
 
 // As isspace() in the C locale.
 inline bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
@@ -32,11 +42,6 @@ inline const char* skip_space(const char* first, const char* last) {
 inline const char* skip_word(const char* first, const char* last) {
   while (first < last && !is_space(*first)) ++first;
   return first;
-}
-
-// std::from_chars knows no leading '+'. Passes one, unless another sign follows.
-inline const char* skip_plus(const char* first, const char* last) {
-  return first + (last - first > 1 && first[0] == '+' && first[1] != '-' ? 1 : 0);
 }
 
 #endif  // FACEGEN_IO_TEXT_NUMBER_H_

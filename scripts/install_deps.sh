@@ -25,6 +25,7 @@ full  | clang          | command -v clang++
 full  | g++-aarch64-linux-gnu | command -v aarch64-linux-gnu-g++
 test  | git            | command -v git
 test  | libgtest-dev   | has_header gtest/gtest.h
+test  | locales        | [ -f /usr/share/i18n/locales/de_DE ]
 test  | munge          | command -v munged
 test  | procps         | command -v ps
 test  | python3-numpy  | has_modules numpy

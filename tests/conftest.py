@@ -51,6 +51,28 @@ def run(*command, **options):
     return subprocess.run([str(word) for word in command], **options)
 
 
+def on_a_terminal(command):
+    """Runs a command whose standard error is a terminal; returns what that terminal was sent."""
+    try:
+        ours, theirs = os.openpty()
+    except OSError as error:
+        pytest.skip(f"no pseudo-terminals here: {error}")
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # the other side was closed
+            piece = b""
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    assert process.wait() == 0
+    return shown.decode()
+
+
 def write_noise(path, noise):
     """noise (N,100) -> the course's text, with every digit that float32 has."""
     lines = [str(len(noise))] + [" ".join("%.9g" % value for value in face) for face in noise]

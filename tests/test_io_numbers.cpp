@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <clocale>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "io/text_number.h"
+#include "tests/io_support.h"
 
 namespace {
 
@@ -150,11 +152,14 @@ TEST(FormatValues, EveryFloatInRange) {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
+ParsedNumber parse(const std::string& text) { return parse_number(text.data(), text.data() + text.size()); }
+
 void expect_same_as_strtof(const std::string& text) {
   const ParsedNumber number = parse_number(text.data(), text.data() + text.size());
   const float expected = std::strtof(text.c_str(), nullptr);
   if (std::isinf(expected)) {
     EXPECT_STREQ(number.error, "is too large for a 32-bit float") << text;
+    EXPECT_EQ(number.value, expected) << text;
     return;
   }
   ASSERT_EQ(number.error, nullptr) << text << " " << number.error;
@@ -231,6 +236,65 @@ TEST(ParseNumber, EveryForm) {
   }
 }
 
+// Longer than anything that std::from_chars was made for: the exponent and the zeros make up for each other.
+TEST(ParseNumber, OfAnyLength) {
+  for (const std::size_t n : {900u, 1100u, 70000u, 700000u}) {
+    const std::string zeros(n, '0'), nines(n, '9'), count = std::to_string(n);
+    for (const std::string& text : {zeros + "1.5",
+                                    "0." + zeros + "15",
+                                    "0." + zeros + "15e" + count,
+                                    "-0." + zeros + "15E+" + count,
+                                    "15" + zeros + "e-" + count,
+                                    "15" + zeros,
+                                    "-15" + zeros,
+                                    "0." + nines,
+                                    nines + "e-" + count,
+                                    "1." + zeros + "1",
+                                    "16777217." + zeros,
+                                    "16777217." + zeros + "1",
+                                    "-16777219." + zeros + "e0000",
+                                    "1e" + zeros + "3",
+                                    "1e-" + zeros + "46",
+                                    "0e" + nines,
+                                    "1e" + nines,
+                                    "-1e-" + nines,
+                                    zeros,
+                                    "-." + zeros}) {
+      expect_same_as_strtof(text);
+    }
+    EXPECT_STREQ(parse(zeros + "x").error, "is no number");
+    EXPECT_STREQ(parse(nines + ".1.").error, "is no number");
+    EXPECT_STREQ(parse(nines + "e").error, "is no number");
+    EXPECT_STREQ(parse(nines + "e+-1").error, "is no number");
+  }
+  EXPECT_STREQ(parse("1e999999999999999999999x").error, "is no number");
+}
+
+TEST(ParseCount, WholeNumbers) {
+  const auto value = [](const std::string& text) {
+    const ParsedCount count = parse_count(text.data(), text.data() + text.size());
+    EXPECT_EQ(count.error, nullptr) << text;
+    EXPECT_EQ(count.end, text.data() + text.find(' ')) << text;
+    return count.value;
+  };
+  EXPECT_EQ(value("0 7"), 0);
+  EXPECT_EQ(value("-0 "), 0);
+  EXPECT_EQ(value("+12 "), 12);
+  EXPECT_EQ(value("2147483648 "), 2147483648);
+  EXPECT_EQ(value(std::string(600000, '0') + "12 "), 12);
+  EXPECT_EQ(value("9223372036854775807 "), std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(value("99999999999999999999 "), std::numeric_limits<std::int64_t>::max());
+  const auto error = [](const std::string& text) {
+    return std::string(parse_count(text.data(), text.data() + text.size()).error);
+  };
+  for (const char* text :
+       {"ten", "1.5", "1e3", "0x10", "+-1", "-+1", "++1", "-", "+", "1_000", "1,000", "nan", "12x"}) {
+    EXPECT_EQ(error(text), "is no whole number") << text;
+  }
+  EXPECT_EQ(error("-1"), "is negative");
+  EXPECT_EQ(error("-99999999999999999999"), "is negative");
+}
+
 TEST(ParseNumber, StopsAtWhiteSpace) {
   for (const char space : {' ', '\t', '\n', '\v', '\f', '\r'}) {
     const std::string text = std::string("0.25") + space + "7";
@@ -242,8 +306,8 @@ TEST(ParseNumber, StopsAtWhiteSpace) {
 }
 
 TEST(ParseNumber, RefusesWhatIsNoNumber) {
-  for (const char* text : {"abc",   "-",   "+",   ".",   "-.",  "e5", "1e",    "1e+",  "1.5x", "1,5", "0x10",
-                           "1.2.3", "--1", "+-1", "-+1", "++1", "1f", "1_000", "infx", "nanx", "0.5;"}) {
+  for (const char* text : {"abc", "-",  "+",   ".",     "-.",  "e5",  "1e",  "1e+", "1.5x",  "1,5",  "0x10", "1.2.3",
+                           "--1", "+.", "0b1", "1e5e5", "+-1", "-+1", "++1", "1f",  "1_000", "infx", "nanx", "0.5;"}) {
     const ParsedNumber number = parse_number(text, text + std::strlen(text));
     EXPECT_STREQ(number.error, "is no number") << text;
     EXPECT_EQ(number.end, text + std::strlen(text)) << text;
@@ -257,6 +321,26 @@ TEST(ParseNumber, RefusesWhatIsNotFinite) {
   for (const char* text : {"inf", "-inf", "+inf", "INF", "infinity", "-Infinity"}) {
     EXPECT_STREQ(parse_number(text, text + std::strlen(text)).error, "is infinite") << text;
   }
+}
+
+// A comma where a locale has one changes nothing: neither in what is read nor in what is written.
+class Locale : public FileTest {};
+
+TEST_F(Locale, ChangesNothing) {
+  ::setenv("LOCPATH", folder_.c_str(), 1);
+  const std::string make = "localedef --no-archive -i de_DE -f UTF-8 " + path("de_DE.UTF-8") + " > /dev/null 2>&1";
+  if (std::system(make.c_str()) != 0) GTEST_SKIP() << "no localedef, or no sources of de_DE (Debian: locales)";
+  ASSERT_NE(std::setlocale(LC_ALL, "de_DE.UTF-8"), nullptr);
+  char text[2 * kLongestValue];
+  std::snprintf(text, sizeof text, "%.1f", 0.5);
+  EXPECT_STREQ(text, "0,5");
+  const float values[] = {0.25f, 1234.5f};
+  EXPECT_EQ(std::string(text, format_values(2, values, text)), "0.2500 1234.5000 ");
+  EXPECT_EQ(parse("0.25").value, 0.25f);
+  EXPECT_EQ(parse("0." + std::string(2000, '0') + "5e2000").value, 0.5f);
+  EXPECT_STREQ(parse("0.5e50").error, "is too large for a 32-bit float");
+  EXPECT_STREQ(parse("0,5").error, "is no number");
+  std::setlocale(LC_ALL, "C");
 }
 
 TEST(ParseNumber, RandomNumbersAreRoundedAsByStrtof) {

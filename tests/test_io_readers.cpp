@@ -47,20 +47,20 @@ std::string numbers(std::int64_t n, const char* separator = " ") {
 }
 
 std::vector<float> read_all(const std::string& path, int threads = 1, std::int64_t batch = 0) {
-  const std::unique_ptr<NoiseReader> reader = NoiseReader::open(path, threads);
-  std::vector<float> noise(static_cast<std::size_t>(reader->faces()) * net::kNoise);
-  if (batch == 0) batch = std::max<std::int64_t>(reader->faces(), 1);
-  for (std::int64_t done = 0; done < reader->faces(); done += batch) {
-    reader->read(std::min(batch, reader->faces() - done), noise.data() + done * net::kNoise);
+  NoiseReader reader(path, threads);
+  std::vector<float> noise(static_cast<std::size_t>(reader.faces()) * net::kNoise);
+  if (batch == 0) batch = std::max<std::int64_t>(reader.faces(), 1);
+  for (std::int64_t done = 0; done < reader.faces(); done += batch) {
+    reader.read(std::min(batch, reader.faces() - done), noise.data() + done * net::kNoise);
   }
   return noise;
 }
 
 bool surplus_after_all(const std::string& path) {
-  const std::unique_ptr<NoiseReader> reader = NoiseReader::open(path, 2);
-  std::vector<float> noise(static_cast<std::size_t>(reader->faces()) * net::kNoise);
-  reader->read(reader->faces(), noise.data());
-  return reader->surplus();
+  NoiseReader reader(path, 2);
+  std::vector<float> noise(static_cast<std::size_t>(reader.faces()) * net::kNoise);
+  reader.read(reader.faces(), noise.data());
+  return reader.surplus();
 }
 
 // A pipe's reading end as a path, fed by a thread.
@@ -92,6 +92,18 @@ class Feed {
   std::thread thread_;
 };
 
+// A name for a pipe, for as long as it lasts.
+class Link {
+ public:
+  Link(const std::string& name, const std::string& target) : name_(name) {
+    EXPECT_EQ(::symlink(target.c_str(), name.c_str()), 0);
+  }
+  ~Link() { ::unlink(name_.c_str()); }
+
+ private:
+  const std::string name_;
+};
+
 // ---------------------------------------------------------------------------------------------------------------------
 // The network
 
@@ -107,13 +119,25 @@ class ReadNetwork : public FileTest {
   }
 };
 
+// Values of both signs, but for the variances.
+std::vector<float> random_parameters() {
+  std::vector<float> network = random_values(net::kNetworkFloats);
+  for (const net::Layer& layer : net::kTable.layer) {
+    for (std::size_t i = layer.var; layer.batch_norm && i < layer.var + layer.K; ++i)
+      network[i] = std::fabs(network[i]);
+  }
+  return network;
+}
+
 TEST_F(ReadNetwork, GivesTheFloatsOfTheFile) {
-  const std::vector<float> network = random_values(net::kNetworkFloats);
+  std::vector<float> network = random_parameters();
+  network[net::kProj.var] = 0.0f;
+  network[net::kTconv3.var + 1] = -0.0f;
   EXPECT_EQ(read_network(put("network.bin", bytes_of(network))), network);
 }
 
 TEST_F(ReadNetwork, ComesThroughAPipe) {
-  const std::vector<float> network = random_values(net::kNetworkFloats);
+  const std::vector<float> network = random_parameters();
   const Feed feed(bytes_of(network));
   EXPECT_EQ(read_network(feed.path()), network);
 }
@@ -149,13 +173,25 @@ TEST_F(ReadNetwork, NamesTheParameterThatIsNotFinite) {
   const float infinity = std::numeric_limits<float>::infinity();
   refuse_value(0, nan, {"proj weight, index 0 ", "float 0 of the file", "is NaN"});
   refuse_value(net::kProj.bias + 8191, infinity, {"proj bias, index 8,191 ", "is infinite"});
-  refuse_value(net::kProj.beta, -infinity, {"proj beta, index 0 ", "is infinite"});
-  refuse_value(net::kTconv1.gamma + 3, nan, {"tconv1 gamma, index 3 "});
+  refuse_value(net::kProj.beta, -infinity, {"proj beta, channel 0 ", "is infinite"});
+  refuse_value(net::kTconv1.gamma + 3, nan, {"tconv1 gamma, channel 3 "});
   refuse_value(net::kTconv2.weight + 12345, nan, {"tconv2 weight, index 12,345 ", "float 4,119,865 of the file"});
-  refuse_value(net::kTconv2.mean + 127, nan, {"tconv2 mean, index 127 "});
-  refuse_value(net::kTconv3.var + 63, nan, {"tconv3 var, index 63 "});
+  refuse_value(net::kTconv2.mean + 127, nan, {"tconv2 mean, channel 127 "});
+  refuse_value(net::kTconv3.var + 63, nan, {"tconv3 var, channel 63 "});
   refuse_value(net::kTconv4.weight, nan, {"tconv4 weight, index 0 "});
-  refuse_value(net::kNetworkFloats - 1, nan, {"tconv4 bias, index 2 ", "float 5,137,282 of the file"});
+  refuse_value(net::kNetworkFloats - 1, nan,
+               {"tconv4 bias, channel 2 ", "float 5,137,282 of the file", "byte 20,549,128"});
+}
+
+// As an exporter makes it that swaps mean and var. Means below 0 are legal.
+TEST_F(ReadNetwork, RefusesAVarianceBelowZero) {
+  refuse_value(
+      net::kProj.var + 7, -0.25f,
+      {"proj var, channel 7 (float 828,935 of the file, byte 3,315,740, counted from 0) is -0.25", "mean and var"});
+  refuse_value(net::kTconv3.var + 63, -1e-45f, {"tconv3 var, channel 63 ", "is -1e-45"});
+  std::vector<float> network(net::kNetworkFloats, 0.25f);
+  network[net::kTconv1.mean] = network[net::kTconv2.gamma] = network[net::kTconv3.beta + 63] = -0.25f;
+  EXPECT_EQ(read_network(put("network.bin", bytes_of(network))), network);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -196,9 +232,25 @@ TEST_F(ReadNoise, AnyDecimalOrExponentForm) {
   EXPECT_TRUE(std::signbit(noise[10]));
 }
 
+// Longer than a block, in one piece with what follows.
+TEST_F(ReadNoise, NumbersOfAnyLength) {
+  const std::string zeros(3 << 20, '0');
+  const std::string text =
+      zeros + "1\n" + zeros + ".25 -0." + zeros + "1e" + std::to_string(zeros.size()) + " " + numbers(98);
+  for (const int threads : {1, 2, 5}) {
+    const std::vector<float> noise = read_all(put("noise.txt", text), threads);
+    ASSERT_EQ(noise.size(), 100u);
+    EXPECT_EQ(noise[0], 0.25f);
+    EXPECT_EQ(noise[1], -0.1f);
+    EXPECT_EQ(noise[99], 0.000098f);
+    const Feed feed(text);
+    EXPECT_EQ(read_all(feed.path(), threads), noise);
+  }
+}
+
 TEST_F(ReadNoise, NoFacesIsLegal) {
-  EXPECT_EQ(NoiseReader::open(put("noise.txt", "0\n"), 1)->faces(), 0);
-  EXPECT_FALSE(NoiseReader::open(path("noise.txt"), 1)->surplus());
+  EXPECT_EQ(NoiseReader(put("noise.txt", "0\n"), 1).faces(), 0);
+  EXPECT_FALSE(NoiseReader(path("noise.txt"), 1).surplus());
 }
 
 // Many blocks, many pieces: the same numbers however the work is cut, in a file and in a pipe.
@@ -242,11 +294,11 @@ TEST_F(ReadNoise, StandardInputThatIsAFile) {
 // Somebody types, or a service keeps the pipe open: what has come must be enough.
 TEST_F(ReadNoise, NeedsNoEndOfAPipe) {
   const Feed feed("1\n" + numbers(100) + "\n", true);
-  const std::unique_ptr<NoiseReader> reader = NoiseReader::open(feed.path(), 2);
+  NoiseReader reader(feed.path(), 2);
   std::vector<float> noise(net::kNoise);
-  reader->read(1, noise.data());
+  reader.read(1, noise.data());
   EXPECT_EQ(noise[99], 0.0001f);
-  EXPECT_FALSE(reader->surplus());
+  EXPECT_FALSE(reader.surplus());
 }
 
 TEST_F(ReadNoise, TellsSurplus) {
@@ -260,7 +312,7 @@ TEST_F(ReadNoise, TellsSurplus) {
 }
 
 TEST_F(ReadNoise, RefusesFilesThatAreNone) {
-  const auto open = [](const std::string& where) { return [where] { NoiseReader::open(where, 1); }; };
+  const auto open = [](const std::string& where) { return [where] { NoiseReader(where, 1); }; };
   expect_failure(kBadInput, {"'" + path("absent.txt") + "' does not exist"}, open(path("absent.txt")));
   expect_failure(kBadInput, {"is a directory"}, open(folder_));
   expect_failure(kBadInput, {"is empty", "number of faces N"}, open(put("empty.txt", "")));
@@ -281,6 +333,10 @@ TEST_F(ReadNoise, RefusesABadCount) {
   refuse("+-1\n", {"'+-1' is no whole number"});
   refuse("-\n", {"'-' is no whole number"});
   refuse("nan\n", {"'nan' is no whole number"});
+  refuse(
+      "\xef\xbb\xbf"
+      "10\n",
+      {"'\\xef\\xbb\\xbf10' is no whole number"});
   refuse("2147483648\n", {"'2147483648' faces are too many", "at most 2,147,483,647"});
   refuse("99999999999999999999999\n", {"'99999999999999999999999' faces are too many"});
   refuse("-99999999999999999999999\n", {"is negative"});
@@ -289,7 +345,7 @@ TEST_F(ReadNoise, RefusesABadCount) {
 TEST_F(ReadNoise, RefusesATooLargeCountBeforeReading) {
   const std::string file = put("noise.txt", "2147483647\n" + numbers(150));
   expect_failure(kBadInput, {"ends early", "N = 2,147,483,647 faces need 214,748,364,700 numbers", "holds 150."},
-                 [&] { NoiseReader::open(file, 2); });
+                 [&] { NoiseReader(file, 2); });
 }
 
 TEST_F(ReadNoise, RefusesAFileThatEndsEarly) {
@@ -311,9 +367,10 @@ TEST_F(ReadNoise, PlacesABadNumber) {
   refuse("1\n" + good + "\x01\x7f " + good, {"'\\x01\\x7f' is no number"});
   refuse("1 oops " + numbers(99), {"line 1, column 3: 'oops' is no number"});
   refuse("1\n" + numbers(99) + "0.5x", {"line 2, column 892: '0.5x' is no number"});
-  refuse("1\n" + good + std::string(5000, '0') + " " + good, {"line 2, column 451: '000", "is longer than any number"});
-  refuse("1\n" + good + std::string(1 << 20, '0') + " " + good,
-         {"line 2, column 451: '000", "is longer than any number"});
+  refuse("1\n" + good + "+-0.5 " + good, {"'+-0.5' is no number"});
+  refuse("1\n" + good + std::string("0\0005 ", 5) + good, {"'0\\x005' is no number"});
+  refuse("1\n" + good + std::string(20 << 20, '0') + " " + good,
+         {"line 2, column 451: '" + std::string(40, '0') + "...' is longer than any number"});
 }
 
 TEST_F(ReadNoise, PlacesABadNumberFarInside) {
@@ -322,10 +379,10 @@ TEST_F(ReadNoise, PlacesABadNumberFarInside) {
   text[7 + 901 * 17000 + 9 * 30] = 'x';  // line 17,002, the 31st number, its second character
   for (const int threads : {1, 2, 5}) refuse(text, {"line 17002, column 271: '0x000031' is no number"}, threads);
   // The numbers before it are handed out all the same.
-  const std::unique_ptr<NoiseReader> reader = NoiseReader::open(path("noise.txt"), 3);
+  NoiseReader reader(path("noise.txt"), 3);
   std::vector<float> noise(17001 * net::kNoise);
-  reader->read(17000, noise.data());
-  expect_failure(kBadInput, {"line 17002"}, [&] { reader->read(1, noise.data()); });
+  reader.read(17000, noise.data());
+  expect_failure(kBadInput, {"line 17002"}, [&] { reader.read(1, noise.data()); });
 }
 
 // A terminal must not be at the mercy of a file.
@@ -335,12 +392,12 @@ TEST_F(ReadNoise, RefusesBinaryFiles) {
   refuse("1\n" + std::string(50, '0') + "x", {zeros + " is no number"});
   std::string many;
   for (int i = 0; i < 40; ++i) many += "\\x00";
-  expect_failure(kBadInput, {"'/dev/zero', line 1, column 1: '" + many + "...' is no whole number"},
-                 [] { NoiseReader::open("/dev/zero", 2); });
+  expect_failure(kBadInput, {"'/dev/zero', line 1, column 1: '" + many + "...' is longer than any number"},
+                 [] { NoiseReader("/dev/zero", 2); });
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Noise as .npy
+// Noise as .npy; tests/test_npy.py holds the headers against numpy.load.
 
 std::string npy(const std::string& dict, const std::string& values, int version = 1) {
   std::string header = "\x93NUMPY";
@@ -369,9 +426,11 @@ TEST_F(ReadNpyNoise, GivesTheArrayOfAnyVersion) {
   }
   EXPECT_EQ(read_all(put("noise.NPY", npy("{\"shape\":(3,100),'fortran_order':False,'descr':'<f4'}", bytes_))),
             values_);
+  // Fortran order, where it makes no difference; a type of the machine's own byte order; Python 2's long integers.
+  const std::vector<float> row(values_.begin(), values_.begin() + 100);
+  EXPECT_EQ(read_all(put("row.npy", npy("{'descr': 'f4', 'fortran_order': True, 'shape': (1L, 100L)}", bytes_))), row);
   EXPECT_EQ(
-      NoiseReader::open(put("none.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 100)}", "")), 1)
-          ->faces(),
+      NoiseReader(put("none.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 100)}", "")), 1).faces(),
       0);
 }
 
@@ -385,17 +444,18 @@ TEST_F(ReadNpyNoise, RefusesOtherFiles) {
   refuse("3\n" + numbers(300), {"is no .npy file", "does not start with"});
   refuse("\x93NUM", {"is no .npy file"});
   refuse(std::string("\x93NUMPY\x01", 7), {"header is cut off"});
-  refuse(npy(kThree, bytes_, 9), {"its version is 9"});
+  refuse(npy(kThree, bytes_, 9), {"its version is 9.0"});
   refuse(npy(kThree, "").substr(0, 40), {"header is cut off"});
   refuse(std::string("\x93NUMPY\x02\0\xff\xff\xff\x7f", 12), {"claims to have 2,147,483,647 bytes"});
-  refuse(npy("not a dict", bytes_), {"does not say descr"});
-  refuse(npy("{'descr': '<f4', 'shape': (3, 100)}", bytes_), {"does not say descr, fortran_order and shape"});
+  refuse(npy("not a dict", bytes_), {"is no dict of descr"});
+  refuse(npy("{'descr': '<f4', 'shape': (3, 100)}", bytes_), {"is no dict of descr, fortran_order and shape"});
   refuse(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 100}", bytes_), {"is no .npy file"});
-  refuse(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 100)}", bytes_), {"its shape is '(-3, 100)'"});
-  refuse(npy("{'descr': '<f4', 'fortran_order': False, 'shape': 300}", bytes_), {"its shape is '300'"});
+  refuse(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 100)}", bytes_), {"its shape is (-3, 100)"});
+  refuse(npy("{'descr': '<f4', 'fortran_order': False, 'shape': 300}", bytes_), {"its shape is 300"});
 }
 
 TEST_F(ReadNpyNoise, RefusesOtherArraysSayingWhatWasFound) {
+  refuse(npy("{'descr': '\x1b[31m', 'fortran_order': False, 'shape': (3, 100)}", bytes_), {"type '\\x1b[31m'"});
   refuse(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (3, 100)}", bytes_), {"type '<f8'", "expected '<f4'"});
   refuse(npy("{'descr': '>f4', 'fortran_order': False, 'shape': (3, 100)}", bytes_), {"type '>f4'"});
   refuse(npy("{'descr': [('x', '<f4'), ('y', '<f4')], 'fortran_order': False, 'shape': (3,)}", bytes_),
@@ -407,8 +467,25 @@ TEST_F(ReadNpyNoise, RefusesOtherArraysSayingWhatWasFound) {
 }
 
 TEST_F(ReadNpyNoise, RefusesAnArrayThatEndsEarly) {
-  refuse(npy(kThree, bytes_.substr(1)), {"ends early", "3 faces of 400 bytes", "1,199 bytes follow"});
-  refuse(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 100)}", bytes_), {"ends early"});
+  const std::string cut = npy(kThree, bytes_.substr(0, 1199));
+  refuse(cut, {"noise.npy' ends early: N = 3 faces need 300 numbers, and it holds 299."});
+  expect_failure(kBadInput, {"ends early"}, [&] { NoiseReader(path("noise.npy"), 1); });  // before anything is computed
+  const Feed feed(cut);
+  Link link(path("pipe.npy"), feed.path());
+  expect_failure(kBadInput, {"ends early", "holds 299."}, [&] { read_all(path("pipe.npy")); });
+}
+
+// N x 100 x 4 bytes would not fit 64 bits; a pipe has no size that would say so.
+TEST_F(ReadNpyNoise, RefusesCountsThatCannotBe) {
+  for (const std::string n : {"2147483648", "46116860184273880", "9223372036854775807"}) {
+    const std::string bytes = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (" + n + ", 100)}", bytes_);
+    refuse(bytes, {"faces; they are too many", "at most 2,147,483,647"});
+    const Feed feed(bytes);
+    Link link(path("pipe.npy"), feed.path());
+    expect_failure(kBadInput, {"too many"}, [&] { read_all(path("pipe.npy")); });
+  }
+  refuse(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808, 100)}", bytes_),
+         {"its shape is"});
 }
 
 TEST_F(ReadNpyNoise, PlacesAValueThatIsNotFinite) {

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import NETWORK, ROOT, read_faces, run, write_noise
+from conftest import NETWORK, ROOT, on_a_terminal, read_faces, run, write_noise
 
 PROGRAMS = ["facegen_seq", "facegen_parallel"]
 NETWORK_BYTES = 20549132
@@ -339,106 +339,6 @@ def test_a_signal_leaves_nothing_half_written(program, number, noise, tmp_path):
     nothing_left(tmp_path, "n.npy")
 
 
-# ---- compare_result
-
-
-def answer_file(path, values, n=None):
-    """values (N*12288) -> the course's text."""
-    path.write_text(f"{len(values) // 12288 if n is None else n}\n" + " ".join("%.4f" % v for v in values) + " \n")
-    return path
-
-
-@pytest.fixture
-def answer(tmp_path):
-    values = np.round(np.random.default_rng(5).uniform(-1, 1, 2 * 12288), 4)
-    return values, answer_file(tmp_path / "answer.txt", values)
-
-
-def compare(a, b):
-    done = run("./compare_result", a, b)
-    return done.returncode, done.stdout.decode().splitlines()
-
-
-def test_compare_same(answer, tmp_path):
-    values, path = answer
-    near = values.copy()
-    near[17] += 9e-4
-    other = answer_file(tmp_path / "near.txt", near)
-    status, lines = compare(other, path)
-    assert status == 0 and lines[0] == f"{other} and {path} are same."
-    assert lines[-1].startswith("24576 values compared, worst difference 0.0009")
-    assert lines[-1].endswith("at pixel (0, 5, 2) of 0th image.")
-
-
-def test_compare_relative(tmp_path):
-    """Beyond 1, the relative tolerance is the wider one."""
-    a = answer_file(tmp_path / "a.txt", np.full(12288, 100.0))
-    assert compare(answer_file(tmp_path / "b.txt", np.full(12288, 100.09)), a)[0] == 0
-    assert compare(answer_file(tmp_path / "c.txt", np.full(12288, 100.11)), a)[0] == 1
-
-
-@pytest.mark.parametrize("word", [1.1e-3, "nan", "inf"])
-def test_compare_first_difference(word, answer, tmp_path):
-    values, path = answer
-    at = 12288 + (3 * 64 + 4) * 3 + 1
-    words = ["%.4f" % v for v in values]
-    words[at] = word if isinstance(word, str) else "%.4f" % (values[at] + 2 * word)
-    words[-1] = "9.0"  # a later, worse one
-    other = tmp_path / "o.txt"
-    other.write_text("2\n" + " ".join(words))
-    status, lines = compare(other, path)
-    assert status == 1
-    assert lines[0] == "pixel (3, 4, 1) of 1th image differs."
-    assert re.fullmatch(re.escape(str(other)) + r" : (-?\d+\.\d{6}|-?nan|inf)", lines[1])
-    assert lines[2] == f"{path} : {values[at]:.6f}"
-    assert lines[-1].startswith("24576 values compared, worst difference ")
-
-
-def test_compare_nan_never_agrees(tmp_path):
-    path = tmp_path / "n.txt"
-    path.write_text("1\n" + "nan " * 12288)
-    status, lines = compare(path, path)
-    assert status == 1 and "differs" in lines[0] and "nan" in lines[-1]
-
-
-def test_compare_counts_and_truncation(answer, tmp_path):
-    values, path = answer
-    fewer = answer_file(tmp_path / "fewer.txt", values[:12288])
-    assert compare(fewer, path)[0] == 1 and compare(path, fewer)[0] == 1
-    cut = answer_file(tmp_path / "cut.txt", values[:-1], n=2)
-    status, lines = compare(cut, path)
-    assert status == 1 and lines[0].startswith(f"{cut} ends after 24575 values")
-    status, lines = compare(path, cut)
-    assert status == 1 and lines[0].startswith(f"{cut} ends after 24575 values")
-    long = answer_file(tmp_path / "long.txt", np.append(values, 0.0), n=2)
-    status, lines = compare(long, path)
-    assert status == 1 and lines[0].startswith(f"{long} holds more than 24576 values")
-
-
-def test_compare_empty_runs_agree(tmp_path):
-    (tmp_path / "a.txt").write_text("0\n")
-    assert compare(tmp_path / "a.txt", tmp_path / "a.txt")[0] == 0
-
-
-@pytest.mark.parametrize("text, word", [("", "empty"), ("x\n", "'x'"), ("-1\n", "-1"), ("2\n0.5 zebra", "zebra")])
-def test_compare_bad_files(text, word, answer, tmp_path):
-    _, path = answer
-    bad = tmp_path / "bad.txt"
-    bad.write_text(text)
-    status, lines = compare(bad, path)
-    assert status == 1 and any(str(bad) in line and word in line for line in lines), lines
-
-
-def test_compare_missing_file_and_usage(answer, tmp_path):
-    _, path = answer
-    assert compare(tmp_path / "no.txt", path) == (1, [f"'{tmp_path / 'no.txt'}' does not exist."])
-    assert compare(path, tmp_path / "no.txt") == (1, [f"'{tmp_path / 'no.txt'}' does not exist."])
-    assert compare(tmp_path, path)[0] == 1
-    assert run("./compare_result", path).returncode == 2
-    done = run("./compare_result", "--help")
-    assert done.returncode == 0 and b"1e-3" in done.stdout
-
-
 def test_shipped_answers(tmp_path):
     """answers/ are what the programs here give for inputs/: the sequential one to the last byte."""
     done = generate("./facegen_seq", NETWORK, "inputs/input1.txt", tmp_path / "1.txt", tmp_path / "1.bmp")
@@ -447,33 +347,11 @@ def test_shipped_answers(tmp_path):
     assert (tmp_path / "1.bmp").read_bytes() == (ROOT / "answers/answer1.bmp").read_bytes()
     done = generate("./facegen_parallel", NETWORK, "inputs/input2.txt", tmp_path / "2.txt", "none")
     assert done.returncode == 0
-    status, lines = compare(tmp_path / "2.txt", "answers/answer2.txt")
-    assert status == 0, lines
+    done = run("./compare_result", tmp_path / "2.txt", "answers/answer2.txt")
+    assert done.returncode == 0, done.stdout
 
 
 # ---- Progress and profile
-
-
-def on_a_terminal(command):
-    """Runs a command whose standard error is a terminal; returns what that terminal was sent."""
-    try:
-        ours, theirs = os.openpty()
-    except OSError as error:
-        pytest.skip(f"no pseudo-terminals here: {error}")
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:  # the other side was closed
-            piece = b""
-        if not piece:
-            break
-        shown += piece
-    os.close(ours)
-    assert process.wait() == 0
-    return shown.decode()
 
 
 def test_progress_only_on_a_terminal(noise, tmp_path):

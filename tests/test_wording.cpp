@@ -1,0 +1,79 @@
+// Words for people: numbers, and text from outside that must not act on a terminal.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "common/printable.h"
+#include "common/wording.h"
+
+namespace {
+
+TEST(Grouped, Thousands) {
+  EXPECT_EQ(grouped(0), "0");
+  EXPECT_EQ(grouped(-999), "-999");
+  EXPECT_EQ(grouped(20549132), "20,549,132");
+  EXPECT_EQ(grouped(std::numeric_limits<std::int64_t>::min()), "-9,223,372,036,854,775,808");
+}
+
+TEST(Printable, ReadableTextStays) {
+  for (const char* text : {"", "noise 1.txt", "a\\b'c\"", "\uc5bc\uad74.txt", "gr\u00fc\u00df", "\u00e9",
+                           "\u03c9\u2192\u221e", "\U0001f600", "\U0010fffd", "\ue000"}) {
+    EXPECT_EQ(printable(text), text);
+  }
+}
+
+TEST(Printable, ControlCharactersAreEscaped) {
+  EXPECT_EQ(printable(std::string("\0\t\n\r\x1b[2J\x7f", 9)), "\\x00\\x09\\x0a\\x0d\\x1b[2J\\x7f");
+  EXPECT_EQ(printable("\u009b31m"), "\\xc2\\x9b31m");  // a control sequence's start in one character
+  EXPECT_EQ(printable("\x9b"
+                      "31m"),
+            "\\x9b31m");                                              // and in one byte
+  EXPECT_EQ(printable("a\u202egnp.exe"), "a\\xe2\\x80\\xaegnp.exe");  // writes from right to left
+  EXPECT_EQ(printable("\u200b\ufeff"), "\\xe2\\x80\\x8b\\xef\\xbb\\xbf");
+}
+
+TEST(Printable, WhatIsNoUtf8IsEscaped) {
+  EXPECT_EQ(printable("\xff\xfe"
+                      "a\x80"),
+            "\\xff\\xfe"
+            "a\\x80");
+  EXPECT_EQ(printable("\xea\xb5"), "\\xea\\xb5");  // cut off
+  EXPECT_EQ(printable("\xea\xb5"
+                      "a"),
+            "\\xea\\xb5"
+            "a");
+  EXPECT_EQ(printable("\xc0\xaf\xe0\x9b\x9b"), "\\xc0\\xaf\\xe0\\x9b\\x9b");  // longer than need be
+  EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");                    // half a character of UTF-16
+  EXPECT_EQ(printable("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");           // beyond Unicode
+}
+
+TEST(Printable, IsDoneOnce) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string once = printable(std::string(3, static_cast<char>(byte)));
+    EXPECT_EQ(printable(once), once);
+  }
+}
+
+TEST(QuotedWord, OnlyTheStartOfALongOne) {
+  EXPECT_EQ(quoted_word("abc"), "'abc'");
+  EXPECT_EQ(quoted_word(std::string(41, 'a')), "'" + std::string(40, 'a') + "...'");
+  EXPECT_EQ(quoted_word("aa" + std::string(39, 'b')), "'aa" + std::string(38, 'b') + "...'");
+  std::string korean;
+  for (int i = 0; i < 20; ++i) korean += "\uc5bc";
+  EXPECT_EQ(quoted_word(korean), "'" + korean.substr(0, 39) + "...'");  // 13 characters of 3 bytes, none cut
+}
+
+TEST(Failure, IsOnePrintableLine) {
+  const Failure failure(kUsage, "FACEGEN_CPU=\x1b[31m\n is unknown");
+  EXPECT_STREQ(failure.what(), "FACEGEN_CPU=\\x1b[31m\\x0a is unknown");
+  EXPECT_EQ(failure.status(), kUsage);
+}
+
+TEST(Cannot, SaysWhatToDo) {
+  EXPECT_STREQ(cannot("write", "'x'", ENOSPC).what(),
+               "cannot write 'x': No space left on device. Free some space there, or name a file on another disk.");
+}
+
+}  // namespace
