@@ -76,7 +76,7 @@ BUILD := build/$(subst /,_,$(CONFIG))
 objects = $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard $(1)/*.cpp))
 IO_OBJECTS := $(call objects,io)
 COMMON_OBJECTS := $(call objects,common)
-DRIVER_OBJECTS := $(BUILD)/main.o $(call objects,driver) $(IO_OBJECTS) $(COMMON_OBJECTS)
+DRIVER_OBJECTS := $(BUILD)/main.o $(filter-out %/seq_hooks.o,$(call objects,driver)) $(IO_OBJECTS) $(COMMON_OBJECTS)
 CPU_OBJECTS := $(call objects,cpu)
 GPU_OBJECTS := $(if $(HAVE_CUDA),$(patsubst %.cu,$(BUILD)/%.o,$(wildcard kernels/*.cu kernels/*/*.cu)),$(BUILD)/kernels/no_gpu.o)
 # The ranks of a job, with MPI and without.
@@ -133,7 +133,7 @@ facegen_seq facegen_parallel compare_result libfacegen.a: %: $(BUILD)/bin/% FORC
 	@cmp -s $< $@ || cp -f $< $@
 FORCE:
 
-$(BUILD)/bin/facegen_seq: $(BUILD)/facegen_seq.o $(DRIVER_OBJECTS) $(SINGLE_RANK)
+$(BUILD)/bin/facegen_seq: $(BUILD)/facegen_seq.o $(BUILD)/driver/seq_hooks.o $(DRIVER_OBJECTS) $(SINGLE_RANK)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) -o $@
 
@@ -181,7 +181,7 @@ answers: facegen_seq
 PYTHON ?= $(or $(shell for p in python3 /usr/bin/python3; do $$p -c 'import numpy, pytest' 2> /dev/null && echo $$p && break; done),python3)
 TEST_PROGRAMS := $(patsubst tests/%.cpp,$(BUILD)/tests/%,$(wildcard tests/test_*.cpp))
 $(BUILD)/tests/test_io_writers.o: EXTRA_FLAGS = $(IO_FLAGS)
-TEST_OBJECTS := $(IO_OBJECTS) $(COMMON_OBJECTS) $(CPU_OBJECTS) $(RUN_OBJECTS) $(GPU_OBJECTS) $(RANKS) $(BUILD)/driver/options.o
+TEST_OBJECTS := $(IO_OBJECTS) $(COMMON_OBJECTS) $(CPU_OBJECTS) $(RUN_OBJECTS) $(GPU_OBJECTS) $(RANKS) $(addprefix $(BUILD)/driver/,files.o memory.o options.o)
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_OBJECTS)
 	@mkdir -p $(@D)
@@ -220,7 +220,7 @@ test-gpu: all $(GPU_PROGRAMS)
 # ---- Measuring ------------------------------------------------------------------------------------------------------------
 
 BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
-BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(IO_OBJECTS) $(COMMON_OBJECTS) $(addprefix $(BUILD)/driver/,batches.o hooks.o) $(RANKS)
+BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(IO_OBJECTS) $(COMMON_OBJECTS) $(addprefix $(BUILD)/driver/,batches.o hooks.o memory.o) $(RANKS)
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BENCH_OBJECTS)
 	@mkdir -p $(@D)
