@@ -107,7 +107,7 @@ BUILD := build/$(subst /,_,$(subst $(comma),-,$(subst $(space),-,$(strip $(CONFI
 objects = $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard $(1)/*.cpp))
 IO_OBJECTS := $(call objects,io)
 COMMON_OBJECTS := $(call objects,common)
-DRIVER_PARTS := $(call objects,driver) $(IO_OBJECTS) $(COMMON_OBJECTS)
+DRIVER_PARTS := $(filter-out %/seq_hooks.o,$(call objects,driver)) $(IO_OBJECTS) $(COMMON_OBJECTS)
 DRIVER_OBJECTS := $(BUILD)/main.o $(DRIVER_PARTS)
 CPU_OBJECTS := $(call objects,cpu)
 KERNELS := $(wildcard kernels/*.cu kernels/*/*.cu)
@@ -167,7 +167,7 @@ facegen_seq facegen_parallel compare_result libfacegen.a: %: $(BUILD)/bin/% FORC
 	@cmp -s $< $@ || cp -f $< $@
 FORCE:
 
-$(BUILD)/bin/facegen_seq: $(BUILD)/facegen_seq.o $(DRIVER_OBJECTS) $(SINGLE_RANK)
+$(BUILD)/bin/facegen_seq: $(BUILD)/facegen_seq.o $(BUILD)/driver/seq_hooks.o $(DRIVER_OBJECTS) $(SINGLE_RANK)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS) -o $@
 

@@ -97,11 +97,12 @@ bool compare(const std::string& output_path, const std::string& answer_path) {
     return false;
   }
 
+  Progress progress(false);
   bool same = true;
   double worst = -1;  // none yet; not-a-number counts as worse than anything
   std::int64_t worst_at = 0, compared = 0;
   const auto differ = [&](const std::string& line) {
-    progress_end();
+    progress.end();
     print(line);
     same = false;
   };
@@ -109,7 +110,7 @@ bool compare(const std::string& output_path, const std::string& answer_path) {
     differ(faces.path + " " + how + " " + std::to_string(compared) + " values, but its " + std::to_string(n) +
            " images have " + std::to_string(count) + ".");
   };
-  progress_start(n, false);
+  progress.start(n, "");
   while (compared < count) {
     const std::int64_t wanted = std::min<std::int64_t>(kChunkFaces * net::kFaceFloats, count - compared);
     const std::int64_t got = outputs.rows->read(wanted, outputs.chunk.data());
@@ -129,7 +130,7 @@ bool compare(const std::string& output_path, const std::string& answer_path) {
         print(answer_path + " : " + number(answer, std::chars_format::fixed));
       }
     }
-    progress_batch_done(both / net::kFaceFloats);
+    progress.batch_done(both / net::kFaceFloats);
     Faces& shorter = got <= expected ? outputs : answers;
     float none;
     if (both < wanted && shorter.rows->read(1, &none) == 0) {  // else it throws
@@ -137,7 +138,7 @@ bool compare(const std::string& output_path, const std::string& answer_path) {
       break;
     }
   }
-  progress_end();
+  progress.end();
   if (compared == count) {
     for (const Faces* faces : {&outputs, &answers}) {
       if (faces->rows->surplus()) wrong_length(*faces, "holds more than");
@@ -182,7 +183,6 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     sentence = error.what();
   }
-  progress_end();
   // "'x' does not exist.", as the course's tool says it.
   std::fprintf(stderr, "%s%s\n", status == kBadInput ? "" : "compare_result: ", sentence.c_str());
   return status;

@@ -12,9 +12,11 @@ extern "C" {
 #endif
 
 struct facegen_options {
-  const char* devices;              /* NULL: every visible GPU, else the CPU; "all", "none", or a list such as "0,2" */
-  int threads;                      /* CPU threads a rank; 0: what the scheduler or OpenMP grants */
-  void (*progress)(int faces_done); /* called now and then on rank 0 while facegen computes; may be NULL */
+  const char* devices; /* NULL: every visible GPU, else the CPU; "all", "none", or a list such as "0,2" */
+  int threads;         /* CPU threads a rank; 0: what the scheduler or OpenMP grants */
+  /* Called now and then on rank 0 while facegen computes, with progress_of; may be NULL. */
+  void (*progress)(void* progress_of, int faces_done);
+  void* progress_of;
 };
 
 /* What the command line asked for, until facegen_fin. Called before facegen_init; the strings stay valid until then. A
@@ -34,6 +36,10 @@ void facegen_share(void);
  * called several times: after the first call network is then NULL, which means the network of the call before, and
  * ranks other than 0 pass NULL for all three arrays. 0: one call for all faces. */
 int facegen_batch_faces(void);
+
+/* Where it is not 0, no call of facegen gets more faces than that, and each gets the network: for a unit that tells
+ * nothing of its progress itself. */
+int facegen_call_faces(void);
 
 /* One sentence that the user should know after facegen_init ("no GPU is visible: computing on the CPU"), or NULL. */
 const char* facegen_note(void);

@@ -1,19 +1,17 @@
 // The driver: reads the files, has the faces computed (facegen.h), times that, writes the files.
 //
-// It prints the course's lines (SPEC 3). Where the computing unit allows it, the run goes in batches that overlap:
-// batch k+1 is read and batch k-1 is written while batch k is computed, so that memory stays bounded for any number of
-// faces. Only rank 0 touches the files; every other rank just computes what it is given.
-#include <unistd.h>
-
+// It prints the course's lines (driver/lines.h). Where the computing unit allows it, the run goes in batches that
+// overlap: batch k+1 is read and batch k-1 is written while batch k is computed, so that memory stays bounded for any
+// number of faces. Only rank 0 touches the files; every other rank just computes what it is given.
+//
+// A run that fails leaves every output as it was: they get their names at the very end (lead()), and whatever goes
+// wrong before that, in any thread, goes straight to fail_now() (driver/ways_out.h).
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <future>
 #include <memory>
-#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,8 +20,11 @@
 #include "common/profile.h"
 #include "driver/batches.h"
 #include "driver/course_globals.h"
+#include "driver/files.h"
+#include "driver/lines.h"
 #include "driver/options.h"
 #include "driver/progress.h"
+#include "driver/ways_out.h"
 #include "facegen_hooks.h"
 #include "io/output_file.h"
 #include "io/readers.h"
@@ -34,9 +35,59 @@
 
 namespace {
 
-constexpr std::int64_t kNoMoreBatches = -1, kGiveUp = -2;  // said by rank 0 in place of a batch's number of faces
+constexpr std::int64_t kNoMoreBatches = -1, kGiveUp = -2;  // said by rank 0 in place of a number of faces
 
-// Does one stage of the host's work and remembers how long it took, for how many faces and bytes.
+// mpirun and srun forward standard output and standard error apart. A pause between the two keeps their order.
+void let_launcher_forward() {
+  if (launched()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+
+void print_note(const std::string& text) {
+  let_launcher_forward();
+  std::fputs(text.c_str(), stderr);
+  let_launcher_forward();
+}
+
+// Gathers what the computing unit has to say of each rank, on rank 0 a line each.
+std::string gather_notes(const Options& options) {
+  const std::string place = rank_place();
+  const char* const note = facegen_note();
+  std::string notes;
+  for (const std::string& of_rank : gather(note ? place + (place.empty() ? "" : ": ") + note : "")) {
+    if (!of_rank.empty()) notes += options.program + ": " + of_rank + "\n";
+  }
+  return notes;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Rank 0
+// ---------------------------------------------------------------------------------------------------------------------
+
+// What rank 0 holds.
+struct Job {
+  Job(const Options& given, ProfileSteps& its_steps)
+      : options(given),
+        steps(its_steps),
+        threads(given.threads > 0 ? given.threads : usable_cpus()),
+        lines(given.data == "-" || given.image == "-" || given.json == "-" ? stderr : stdout) {}
+
+  const Options& options;
+  ProfileSteps& steps;
+  const int threads;
+  Lines lines;
+
+  std::vector<float> network;
+  std::unique_ptr<NoiseReader> noise;
+  std::unique_ptr<FaceWriter> data, image;
+  std::unique_ptr<OutputFile> json;
+  Batches batches = {};
+  std::vector<float> first_noise;  // (n, 100), the first batch
+  std::unique_ptr<Batch> batch[2];
+
+  std::future<void> next_read, data_written, image_written;  // at most one batch is being written, and one read
+};
+
+// Does some of the host's work beside the run's steps and remembers how long it took, for how many faces.
 template <typename Work>
 void stage(const char* name, std::int64_t faces, std::int64_t bytes, Work work) {
   const ProfileTimer timer;
@@ -44,89 +95,60 @@ void stage(const char* name, std::int64_t faces, std::int64_t bytes, Work work) 
   profile_add(name, "", timer.seconds(), bytes, faces);
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Rank 0
-// ---------------------------------------------------------------------------------------------------------------------
-
-// The lines that scripts read. They go to standard error where standard output carries faces.
-class Lines {
- public:
-  explicit Lines(const Options& options) : file_(options.data == "-" || options.image == "-" ? stderr : stdout) {}
-  ~Lines() {
-    if (open_) std::fputc('\n', file_);  // something went wrong: its sentence gets a line of its own
-  }
-  void begin(const std::string& what, bool shown = true) {
-    if (shown) print(what + "...");
-    open_ = shown;
-  }
-  void end() {
-    if (open_) print(" done!\n");
-    open_ = false;
-  }
-  void elapsed(double seconds) {
-    char text[64];
-    std::snprintf(text, sizeof text, "Elapsed time : %.6f sec\n", seconds);
-    print(text);
-  }
-
- private:
-  void print(const std::string& text) {
-    if (std::fputs(text.c_str(), file_) < 0 || std::fflush(file_) != 0) {
-      throw Failure(kMachine, "standard output cannot be written: it was closed, or its disk is full");
+// Does that in the background, or when it is waited for where no thread is to be had. The main thread may be waiting for
+// something else, for ever: a failure ends the job from here.
+template <typename Work>
+std::future<void> in_background(Work work) {
+  return std::async([work] {
+    try {
+      work();
+    } catch (...) {
+      fail_now();
     }
-  }
-  std::FILE* file_;
-  bool open_ = false;
-};
-
-// All that can be wrong with the arguments is found here, before anything is computed.
-struct Files {
-  std::vector<float> network;
-  std::unique_ptr<NoiseReader> noise;
-  std::unique_ptr<FaceWriter> data, image;
-  std::vector<float> first_noise;  // (n, 100), the first batch
-};
-
-void warn_of_surplus(const Options& options, const Files& files) {
-  if (!files.noise->surplus()) return;
-  std::fprintf(stderr, "%s: warning: '%s' holds more numbers than its %lld faces need; the rest is ignored\n",
-               options.program.c_str(), options.noise.c_str(), static_cast<long long>(files.noise->faces()));
+  });
 }
 
 // The next n faces' noise -> noise (n, 100).
-void read_noise(Files& files, std::int64_t n, float* noise) {
-  stage("read noise", n, 0, [&] { files.noise->read(n, noise); });
+std::future<void> read_noise(Job& job, std::int64_t n, float* noise) {
+  return in_background([&job, n, noise] { stage("read noise", n, 0, [&] { job.noise->read(n, noise); }); });
 }
 
-// Writes n faces (n, 64, 64, 3) in the background; none: that output was not asked for.
+// faces (n, 64, 64, 3); none: that output was not asked for.
 std::future<void> write_faces(const char* name, FaceWriter* writer, bool none, std::int64_t n, const float* faces) {
-  return std::async(std::launch::async, [=] {
+  return in_background([=] {
     if (!none) stage(name, n, n * kFaceBytes, [&] { writer->write(n, faces); });
   });
 }
 
-Batches open_files(const Options& options, Lines& lines, Files& files) {
-  const int threads = options.threads > 0 ? options.threads : usable_cpus();
-  lines.begin("Reading '" + options.network + "'");
-  stage("read network", 0, net::kNetworkBytes, [&] { files.network = read_network(options.network); });
-  lines.end();
-
-  lines.begin("Reading '" + options.noise + "'");
-  stage("read noise", 0, 0, [&] { files.noise = std::make_unique<NoiseReader>(options.noise, threads); });
-  const std::int64_t faces = files.noise->faces();
-  files.data = FaceWriter::open_data(options.data, faces, threads);
-  files.image = FaceWriter::open_image(options.image, faces, threads);
-  const Batches batches = plan_batches(faces, options.batch);
-  files.first_noise.resize(std::size_t(batches.size(0)) * net::kNoise);
-  read_noise(files, batches.size(0), files.first_noise.data());
-  lines.end();
-  if (batches.count() == 1) warn_of_surplus(options, files);
-  return batches;
+void warn_of_surplus(const Job& job) {
+  if (!job.noise->surplus()) return;
+  print_note(job.options.program + ": warning: '" + job.options.noise + "' holds more numbers than its " +
+             std::to_string(job.batches.faces) + " faces need; the rest is ignored\n");
 }
 
-// mpirun and srun forward standard output and standard error apart. A pause between the two keeps their order.
-void let_launcher_forward() {
-  if (launched()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+// All that can be wrong with the arguments is found here, before anything is computed.
+void open_files(Job& job) {
+  const Options& options = job.options;
+  check_one_file_each(options);
+  if (options.has_json) job.json = std::make_unique<OutputFile>(options.json);
+  job.steps.done("open files");
+
+  job.lines.begin("Reading '" + options.network + "'");
+  job.network = read_network(options.network);
+  job.lines.end();
+  job.steps.done("read network", 0, net::kNetworkBytes);
+
+  job.lines.begin("Reading '" + options.noise + "'");
+  job.noise = std::make_unique<NoiseReader>(options.noise, job.threads);
+  const std::int64_t faces = job.noise->faces();
+  job.data = FaceWriter::open_data(options.data, faces, job.threads);
+  job.image = FaceWriter::open_image(options.image, faces, job.threads);
+  job.batches = plan_batches(faces, options.batch, job.threads);
+  job.first_noise.resize(std::size_t(job.batches.size(0)) * net::kNoise);
+  job.noise->read(job.batches.size(0), job.first_noise.data());
+  job.lines.end();
+  if (job.batches.count() == 1) warn_of_surplus(job);
+  job.steps.done("read noise", job.batches.size(0));
 }
 
 // Called on every rank.
@@ -135,84 +157,110 @@ void initialize(std::int64_t faces) {
   facegen_init();
 }
 
-// What the computing unit has to say of each rank. Rank 0 says it for all, while no line of ours is open on the
-// terminal; called on every rank.
-void print_notes(const Options& options) {
-  std::string note;
-  if (facegen_note()) {
-    const std::string place = rank_place();
-    note = options.program + ": " + place + (place.empty() ? "" : ": ") + facegen_note() + "\n";
-  }
+// What the driver itself has to say.
+std::string own_notes(const Job& job) {
   std::string notes;
-  for (const std::string& of_rank : gather(note)) notes += of_rank;
-  if (notes.empty()) return;
-  let_launcher_forward();
-  std::fputs(notes.c_str(), stderr);
-  let_launcher_forward();
+  const auto add = [&](const std::string& note) { notes += job.options.program + ": " + note + "\n"; };
+  const auto written_over = [&](const std::string& path, const std::string& why) {
+    if (why.empty()) return;
+    add("warning: '" + path + "' cannot be replaced, as " + why +
+        ": it will be written over at the end of the run, and a failure just then would spoil it");
+  };
+  if (!job.batches.note.empty()) add(job.batches.note);
+  written_over(job.options.data, job.data->irreplaceable());
+  written_over(job.options.image, job.image->irreplaceable());
+  if (job.json) written_over(job.options.json, job.json->irreplaceable());
+  return notes;
+}
+
+// Calls facegen() for n faces: once, or for a few at a time where the unit tells nothing of its progress.
+void compute_batch(Progress& progress, std::int64_t n, float* network, bool new_network, Batch& batch) {
+  const std::int64_t at_a_time = facegen_call_faces();
+  if (at_a_time == 0) {
+    facegen(int(n), new_network ? network : nullptr, batch.noise.data(), batch.faces.data());
+    return;
+  }
+  for (std::int64_t first = 0; first < n; first += at_a_time) {
+    const std::int64_t faces = std::min(at_a_time, n - first);
+    facegen(int(faces), network, batch.noise.data() + first * net::kNoise,
+            batch.faces.data() + first * net::kFaceFloats);
+    progress.within_batch(first + faces);
+  }
 }
 
 // Computes and writes every batch; prints the lines from "Initializing" to the last "Writing". Returns the elapsed
 // time.
-double compute(const Options& options, const Batches& batches, Lines& lines, Files& files) {
+double compute(Job& job, Progress& progress) {
+  const Options& options = job.options;
   const bool no_data = options.data == "none", no_image = options.image == "none";
 
-  lines.begin("Initializing");
-  stage("initialize", 0, 0, [&] { initialize(batches.faces); });
+  job.lines.begin("Initializing");
+  initialize(job.batches.faces);
+  job.steps.done("initialize");
   const HostArray network(net::kNetworkFloats);
-  std::unique_ptr<Batch> batch[2];
-  for (int i = 0; i < std::min<std::int64_t>(2, batches.count()); ++i) batch[i] = std::make_unique<Batch>(batches.most);
+  for (int i = 0; i < std::min<std::int64_t>(2, job.batches.count()); ++i) {
+    job.batch[i] = std::make_unique<Batch>(job.batches.most);
+  }
   facegen_share();
-  std::copy(files.network.begin(), files.network.end(), network.data());
-  std::copy(files.first_noise.begin(), files.first_noise.end(), batch[0]->noise.data());
-  lines.end();
-  print_notes(options);
+  std::copy(job.network.begin(), job.network.end(), network.data());
+  std::copy(job.first_noise.begin(), job.first_noise.end(), job.batch[0]->noise.data());
+  job.network = job.first_noise = {};
+  job.lines.end();
+  job.steps.done("allocate arrays");
+  const std::string notes = own_notes(job) + gather_notes(options);
+  if (!notes.empty()) print_note(notes);
 
-  lines.begin("Calculating");
-  progress_start(batches.faces, options.quiet);
+  job.lines.begin("Calculating");
+  progress.start(job.batches.faces, job.lines.on_terminal());
   double elapsed = 0;
-  std::future<void> data_written, image_written, next_read;  // at most one batch is being written, and one read
-  for (std::int64_t k = 0; k < batches.count(); ++k) {
-    const std::int64_t n = batches.size(k);
-    Batch& now = *batch[k % 2];
-    if (k + 1 < batches.count()) {
-      next_read = std::async(std::launch::async, read_noise, std::ref(files), batches.size(k + 1),
-                             batch[(k + 1) % 2]->noise.data());
+  for (std::int64_t k = 0; k < job.batches.count(); ++k) {
+    const std::int64_t n = job.batches.size(k);
+    Batch& now = *job.batch[k % 2];
+    if (k + 1 < job.batches.count()) {
+      job.next_read = read_noise(job, job.batches.size(k + 1), job.batch[(k + 1) % 2]->noise.data());
     }
 
     broadcast(n);
+    if (rank_count() > 1) job.steps.done("wait for ranks");
     const ProfileTimer timer;
-    facegen(int(n), k == 0 ? network.data() : nullptr, now.noise.data(), now.faces.data());
+    compute_batch(progress, n, network.data(), k == 0, now);
     elapsed += timer.seconds();
-    progress_batch_done(n);
+    job.steps.done("calculate", n);
+    progress.batch_done(n);
 
     if (k > 0) {
-      data_written.get();
-      image_written.get();
+      job.data_written.get();
+      job.image_written.get();
+      job.steps.done("wait for writers");
     }
-    data_written = write_faces("write data", files.data.get(), no_data, n, now.faces.data());
-    image_written = write_faces("write picture", files.image.get(), no_image, n, now.faces.data());
-    if (next_read.valid()) next_read.get();
+    job.data_written = write_faces("write data", job.data.get(), no_data, n, now.faces.data());
+    job.image_written = write_faces("write picture", job.image.get(), no_image, n, now.faces.data());
+    if (job.next_read.valid()) {
+      job.next_read.get();
+      job.steps.done("wait for noise");
+    }
   }
   broadcast(kNoMoreBatches);
-  progress_end();
-  lines.end();
-  lines.elapsed(elapsed);
-  if (batches.count() > 1) warn_of_surplus(options, files);
+  progress.end();
+  job.lines.end();
+  job.lines.elapsed(elapsed);
+  if (job.batches.count() > 1) warn_of_surplus(job);
 
-  lines.begin("Writing '" + options.data + "'", !no_data);
-  data_written.get();
-  files.data->finish();
-  lines.end();
-  lines.begin("Writing '" + options.image + "'", !no_image);
-  image_written.get();
-  files.image->finish();
-  lines.end();
+  if (!no_data) job.lines.begin("Writing '" + options.data + "'");
+  job.data_written.get();
+  job.data->finish();
+  if (!no_data) job.lines.end();
+  if (!no_image) job.lines.begin("Writing '" + options.image + "'");
+  job.image_written.get();
+  job.image->finish();
+  if (!no_image) job.lines.end();
+  for (std::unique_ptr<Batch>& batch : job.batch) batch.reset();
+  job.steps.done("wait for writers");
   return elapsed;
 }
 
-// Every rank's rows of the profile, on rank 0; elsewhere nothing.
-std::vector<ProfileRow> gather_profile() {
-  const std::vector<std::string> texts = gather(profile_rows_as_text());
+// All ranks' rows -> rows, rank 0's first.
+std::vector<ProfileRow> profile_rows(const std::vector<std::string>& texts) {
   std::vector<ProfileRow> rows;
   for (std::size_t r = 0; r < texts.size(); ++r) {
     for (ProfileRow& row : profile_rows_from_text(texts[r])) {
@@ -220,55 +268,61 @@ std::vector<ProfileRow> gather_profile() {
       rows.push_back(row);
     }
   }
+  const auto is_compute = [](const ProfileRow& row) { return row.stage == "compute"; };
+  if (std::none_of(rows.begin(), rows.end(), is_compute)) {  // the unit says nothing of its own
+    for (ProfileRow& row : rows) {
+      if (row.stage == "calculate") row.stage = "compute";
+    }
+  }
   return rows;
 }
 
-void report_profile(const Options& options, const ProfileSummary& summary, const std::vector<ProfileRow>& rows) {
-  if (options.profile) std::fputs(profile_table(summary, rows).c_str(), stderr);
-  if (options.json.empty()) return;
-  const std::string json = profile_json(summary, rows);
-  OutputFile file(options.json);
-  file.append(json.data(), json.size());
-  file.finish();
-}
-
-void run_root(const Options& options) {
-  const ProfileTimer whole_run;
-  Lines lines(options);
-  Batches batches = {};
-  double elapsed = 0;
-  {
-    Files files;
-    try {
-      batches = open_files(options, lines, files);
-    } catch (...) {
-      broadcast(kGiveUp);  // the others end quietly
-      ranks_finish();
-      throw;
-    }
-    broadcast(batches.most);
-    elapsed = compute(options, batches, lines, files);
+// The whole run as rank 0 leads it.
+void lead(Job& job, Progress& progress) {
+  try {
+    open_files(job);
+  } catch (...) {
+    broadcast(kGiveUp);  // the others end quietly
+    ranks_finish();
+    throw;
   }
-  lines.begin("Finalizing");
+  broadcast(job.batches.most);
+  const double elapsed = compute(job, progress);
+
+  job.lines.begin("Finalizing");
   facegen_fin();
-  const std::vector<ProfileRow> rows = gather_profile();
+  std::vector<std::string> rows = gather(profile_rows_as_text());
   const int ranks = rank_count();
   ranks_finish();
-  lines.end();
-  report_profile(
-      options, {options.program, kVersion, facegen_about(), ranks, batches.faces, elapsed, whole_run.seconds()}, rows);
+  job.lines.end();
+  job.steps.done("finalize");
+
+  rows[0] = profile_rows_as_text();
+  const ProfileSummary summary = {job.options.program, kVersion, facegen_about(),    ranks,
+                                  job.batches.faces,   elapsed,  job.steps.seconds()};
+  if (job.options.profile) print_note(profile_table(summary, profile_rows(rows)));
+  if (job.json) {
+    const std::string json = profile_json(summary, profile_rows(rows));
+    job.json->append(json.data(), json.size());
+    job.json->finish();
+  }
+
+  ignore_signals();
+  job.data->publish();
+  job.image->publish();
+  if (job.json) job.json->publish();
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The other ranks
 // ---------------------------------------------------------------------------------------------------------------------
 
-void run_other(const Options& options) {
+void follow(const Options& options) {
   const std::int64_t most = broadcast(0);
   if (most != kGiveUp) {
     initialize(most);
     facegen_share();
-    print_notes(options);
+    gather_notes(options);
     {
       const bool bare = facegen_batch_faces() == 0;  // a unit that expects arrays of its own on every rank
       HostArray network(bare ? net::kNetworkFloats : 0), noise(bare ? most * net::kNoise : 0),
@@ -278,69 +332,43 @@ void run_other(const Options& options) {
       }
     }
     facegen_fin();
-    gather_profile();
+    gather(profile_rows_as_text());
   }
   ranks_finish();
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Ways out
-// ---------------------------------------------------------------------------------------------------------------------
-
-// A signal ends the run, and nothing half-written stays behind.
-void on_signal(int signal) {
-  remove_unfinished_files();
-  const char sentence[] = "\nfacegen: stopped by a signal; unfinished output files were removed\n";
-  const bool ours_to_say = rank_count() == 1;  // in a larger job another rank, or mpirun, has said why
-  if (ours_to_say && write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0) std::_Exit(kMachine);
-  std::signal(signal, SIG_DFL);
-  std::raise(signal);
-}
-
-[[noreturn]] void fail(const Options& options, int status, const std::string& sentence) {
-  remove_unfinished_files();
-  const std::string place = rank_place();
-  std::fprintf(stderr, "%s: %s%s%s\n", options.program.c_str(), place.c_str(), place.empty() ? "" : ": ",
-               sentence.c_str());
-  end_job(status);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  ProfileSteps steps;
+  guard_ways_out(argc > 0 ? argv[0] : "facegen");
+  // What another thread may be using when something fails lives here: fail_now() does not come back to destroy it.
   Options options;
+  std::unique_ptr<Progress> progress;
+  std::unique_ptr<Job> job;
   try {
     options = parse_options(argc, argv);
-  } catch (const Failure& failure) {  // the same on every rank: one of them says so
-    const std::string path = argv[0];
-    if (launched_rank() == 0)
-      std::fprintf(stderr, "%s: %s\n", path.substr(path.find_last_of('/') + 1).c_str(), failure.what());
-    return failure.status();
-  }
-  if (options.help) return std::fputs(help_text(options.program).c_str(), stdout) < 0 ? kMachine : kDone;
-  if (options.version) {
-    return std::printf("%s %s (%s)\n", options.program.c_str(), kVersion, facegen_about()) < 0 ? kMachine : kDone;
-  }
-
-  try {
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, on_signal);
-    for (const int signal : {SIGPIPE, SIGXFSZ})
-      std::signal(signal, SIG_IGN);  // failed writes, which say what and where
-    ranks_start(&argc, &argv);
-    facegen_options unit = {options.devices.empty() ? nullptr : options.devices.c_str(), options.threads,
-                            progress_within_batch};
-    facegen_configure(&unit);
-    if (is_root()) {
-      run_root(options);
+    if (options.help || options.version) {
+      const std::string version = options.program + " " + kVersion + " (" + facegen_about() + ")\n";
+      print_or_fail(options.help ? help_text(options.program) : version, stdout);
     } else {
-      run_other(options);
+      ranks_start(&argc, &argv);
+      progress = std::make_unique<Progress>(options.quiet);
+      const auto tell = [](void* to, int faces_done) { static_cast<Progress*>(to)->within_batch(faces_done); };
+      const facegen_options unit = {options.devices.empty() ? nullptr : options.devices.c_str(), options.threads, tell,
+                                    progress.get()};
+      facegen_configure(&unit);
+      if (is_root()) {
+        steps.done("start ranks");
+        job = std::make_unique<Job>(options, steps);
+        lead(*job, *progress);
+      } else {
+        follow(options);
+      }
     }
+    run_is_over();
     return kDone;
-  } catch (const Failure& failure) {
-    fail(options, failure.status(), failure.what());
-  } catch (const std::bad_alloc&) {
-    fail(options, kMachine, "out of memory; try a smaller --batch");
-  } catch (const std::exception& error) {
-    fail(options, kMachine, error.what());
+  } catch (...) {
+    fail_now();
   }
 }

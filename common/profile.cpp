@@ -1,9 +1,8 @@
 #include "common/profile.h"
 
-#include <cstdio>
 #include <mutex>
-#include <sstream>
 
+#include "common/decimal.h"
 #include "network.h"
 
 namespace {
@@ -11,12 +10,24 @@ namespace {
 std::mutex g_mutex;
 std::vector<ProfileRow> g_rows;  // of this rank
 
-// printf into a string.
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[512];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
+void add(const ProfileRow& added) {
+  const std::lock_guard<std::mutex> lock(g_mutex);
+  for (ProfileRow& row : g_rows) {
+    if (row.stage != added.stage || row.device != added.device || row.of_run != added.of_run) continue;
+    row.seconds += added.seconds;
+    row.bytes += added.bytes;
+    row.faces += added.faces;
+    return;
+  }
+  g_rows.push_back(added);
+}
+
+std::string padded(const std::string& text, std::size_t width) {
+  return std::string(text.size() < width ? width - text.size() : 0, ' ') + text;
+}
+
+std::string padded_right(const std::string& text, std::size_t width) {
+  return text + std::string(text.size() < width ? width - text.size() : 0, ' ');
 }
 
 // What can be said of a row beyond its raw figures; 0 where nothing can.
@@ -26,12 +37,26 @@ double share_of_peak(const ProfileRow& row) {
   return row.peak_flops > 0 ? faces_per_s(row) * 2 * net::multiply_adds() / row.peak_flops : 0;
 }
 
+// With one row more: what no step of the run accounts for.
+std::vector<ProfileRow> with_other(const ProfileSummary& summary, std::vector<ProfileRow> rows) {
+  double other = summary.whole_run_s;
+  std::size_t steps = 0;
+  for (const ProfileRow& row : rows) {
+    if (!row.of_run) continue;
+    other -= row.seconds;
+    ++steps;
+  }
+  if (steps > 0) rows.insert(rows.begin() + std::ptrdiff_t(steps), {"other", 0, "", other, 0, 0, 0, true});
+  return rows;
+}
+
 std::string json_string(const std::string& text) {
+  const char digits[] = "0123456789abcdef";
   std::string quoted = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') quoted += '\\';
     if (static_cast<unsigned char>(c) < 0x20) {
-      quoted += format("\\u%04x", unsigned(c));
+      quoted += std::string("\\u00") + digits[c >> 4] + digits[c & 15];
     } else {
       quoted += c;
     }
@@ -43,75 +68,97 @@ std::string json_string(const std::string& text) {
 
 void profile_add(const std::string& stage, const std::string& device, double seconds, std::int64_t bytes,
                  std::int64_t faces, double peak_flops) {
-  const std::lock_guard<std::mutex> lock(g_mutex);
-  for (ProfileRow& row : g_rows) {
-    if (row.stage != stage || row.device != device) continue;
-    row.seconds += seconds;
-    row.bytes += bytes;
-    row.faces += faces;
-    return;
-  }
-  g_rows.push_back({stage, 0, device, seconds, bytes, faces, peak_flops});
+  add({stage, 0, device, seconds, bytes, faces, peak_flops, false});
 }
 
+void ProfileSteps::done(const std::string& step, std::int64_t faces, std::int64_t bytes) {
+  const double now = run_.seconds();
+  add({step, 0, "", now - before_, bytes, faces, 0, true});
+  before_ = now;
+}
+
+// Steps of the run first.
 std::string profile_rows_as_text() {
   const std::lock_guard<std::mutex> lock(g_mutex);
   std::string text;
-  for (const ProfileRow& row : g_rows) {
-    text += row.stage + '\t' + row.device + '\t' +
-            format("%.9g\t%lld\t%lld\t%.9g\n", row.seconds, static_cast<long long>(row.bytes),
-                   static_cast<long long>(row.faces), row.peak_flops);
+  for (const bool of_run : {true, false}) {
+    for (const ProfileRow& row : g_rows) {
+      if (row.of_run != of_run) continue;
+      text += row.stage + '\t' + row.device + '\t' + significant(row.seconds, 9) + '\t' + std::to_string(row.bytes) +
+              '\t' + std::to_string(row.faces) + '\t' + significant(row.peak_flops, 9) + '\t' +
+              std::to_string(row.of_run) + '\n';
+    }
   }
   return text;
 }
 
 std::vector<ProfileRow> profile_rows_from_text(const std::string& text) {
   std::vector<ProfileRow> rows;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream fields(line);
+  std::size_t at = 0;
+  const auto field = [&] {
+    const std::size_t start = at, end = text.find_first_of("\t\n", start);
+    at = end + 1;
+    return text.substr(start, end - start);
+  };
+  const auto number = [&](auto value) {
+    const std::string word = field();
+    std::from_chars(word.data(), word.data() + word.size(), value);
+    return value;
+  };
+  while (at < text.size()) {
     ProfileRow row;
-    std::getline(fields, row.stage, '\t');
-    std::getline(fields, row.device, '\t');
-    fields >> row.seconds >> row.bytes >> row.faces >> row.peak_flops;
+    row.stage = field();
+    row.device = field();
+    row.seconds = number(0.0);
+    row.bytes = number(std::int64_t(0));
+    row.faces = number(std::int64_t(0));
+    row.peak_flops = number(0.0);
+    row.of_run = number(0) != 0;
     rows.push_back(row);
   }
   return rows;
 }
 
 std::string profile_table(const ProfileSummary& summary, const std::vector<ProfileRow>& rows) {
-  std::string table = format("%s %s: %lld faces on %d rank%s, elapsed %.6f s, whole run %.3f s\n",
-                             summary.program.c_str(), summary.version.c_str(), static_cast<long long>(summary.faces),
-                             summary.ranks, summary.ranks == 1 ? "" : "s", summary.elapsed_s, summary.whole_run_s);
-  table += format("%4s  %-18s %-34s %10s %10s %9s %11s %7s\n", "rank", "stage", "device", "seconds", "MB", "GB/s",
-                  "faces/s", "of peak");
-  for (const ProfileRow& row : rows) {
-    table += format("%4d  %-18s %-34s %10.4f", row.rank, row.stage.c_str(), row.device.c_str(), row.seconds);
-    table += row.bytes > 0 ? format(" %10.1f %9.3f", double(row.bytes) / 1e6, bytes_per_s(row) / 1e9)
-                           : format(" %10s %9s", "", "");
-    table += row.faces > 0 ? format(" %11.0f", faces_per_s(row)) : format(" %11s", "");
-    table += share_of_peak(row) > 0 ? format(" %6.1f%%\n", 100 * share_of_peak(row)) : "\n";
+  std::string table = summary.program + " " + summary.version + ": " + std::to_string(summary.faces) + " faces on " +
+                      std::to_string(summary.ranks) + (summary.ranks == 1 ? " rank" : " ranks") + ", elapsed " +
+                      decimal(summary.elapsed_s, 6) + " s, whole run " + decimal(summary.whole_run_s, 3) + " s\n";
+  const auto line = [&](const std::string& rank, const std::string& stage, const std::string& device,
+                        const std::string& seconds, const std::string& of_run, const std::string& megabytes,
+                        const std::string& gigabytes_per_s, const std::string& faces_per_s,
+                        const std::string& of_peak) {
+    std::string text = padded(rank, 4) + "  " + padded_right(stage, 18) + " " + padded_right(device, 34) +
+                       padded(seconds, 11) + padded(of_run, 8) + padded(megabytes, 11) + padded(gigabytes_per_s, 10) +
+                       padded(faces_per_s, 12) + padded(of_peak, 8);
+    table += text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
+  };
+  line("rank", "stage", "device", "seconds", "of run", "MB", "GB/s", "faces/s", "of peak");
+  for (const ProfileRow& row : with_other(summary, rows)) {
+    line(std::to_string(row.rank), row.stage, row.device, decimal(row.seconds, 4),
+         row.of_run ? decimal(100 * row.seconds / summary.whole_run_s, 1) + "%" : "",
+         row.bytes > 0 ? decimal(double(row.bytes) / 1e6, 1) : "",
+         row.bytes > 0 ? decimal(bytes_per_s(row) / 1e9, 3) : "", row.faces > 0 ? decimal(faces_per_s(row), 0) : "",
+         share_of_peak(row) > 0 ? decimal(100 * share_of_peak(row), 1) + "%" : "");
   }
   return table;
 }
 
 std::string profile_json(const ProfileSummary& summary, const std::vector<ProfileRow>& rows) {
-  std::string json = "{\"program\": " + json_string(summary.program) +
-                     ", \"version\": " + json_string(summary.version) +
-                     ", \"built_with\": " + json_string(summary.built_with) +
-                     format(
-                         ", \"ranks\": %d, \"faces\": %lld, \"seconds\": %.6f, \"faces_per_s\": %.6g, "
-                         "\"whole_run_s\": %.6f,\n \"stages\": [",
-                         summary.ranks, static_cast<long long>(summary.faces), summary.elapsed_s,
-                         summary.elapsed_s > 0 ? double(summary.faces) / summary.elapsed_s : 0.0, summary.whole_run_s);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const ProfileRow& row = rows[i];
-    json += std::string(i ? "," : "") + "\n  {\"rank\": " + std::to_string(row.rank) +
-            ", \"stage\": " + json_string(row.stage) + ", \"device\": " + json_string(row.device) +
-            format(", \"seconds\": %.6f, \"bytes\": %lld, \"faces\": %lld, \"faces_per_s\": %.6g", row.seconds,
-                   static_cast<long long>(row.bytes), static_cast<long long>(row.faces), faces_per_s(row));
-    if (share_of_peak(row) > 0) json += format(", \"share_of_peak\": %.4f", share_of_peak(row));
+  std::string json =
+      "{\"program\": " + json_string(summary.program) + ", \"version\": " + json_string(summary.version) +
+      ", \"built_with\": " + json_string(summary.built_with) + ", \"ranks\": " + std::to_string(summary.ranks) +
+      ", \"faces\": " + std::to_string(summary.faces) + ", \"seconds\": " + decimal(summary.elapsed_s, 6) +
+      ", \"faces_per_s\": " + significant(summary.elapsed_s > 0 ? double(summary.faces) / summary.elapsed_s : 0.0, 6) +
+      ", \"whole_run_s\": " + decimal(summary.whole_run_s, 6) + ",\n \"stages\": [";
+  const char* before = "\n  ";
+  for (const ProfileRow& row : with_other(summary, rows)) {
+    json += before + std::string("{\"rank\": ") + std::to_string(row.rank) + ", \"stage\": " + json_string(row.stage) +
+            ", \"device\": " + json_string(row.device) + ", \"seconds\": " + decimal(row.seconds, 6) +
+            ", \"of_run\": " + (row.of_run ? "true" : "false") + ", \"bytes\": " + std::to_string(row.bytes) +
+            ", \"faces\": " + std::to_string(row.faces) + ", \"faces_per_s\": " + significant(faces_per_s(row), 6);
+    if (share_of_peak(row) > 0) json += ", \"share_of_peak\": " + decimal(share_of_peak(row), 4);
     json += "}";
+    before = ",\n  ";
   }
   return json + "\n ]}\n";
 }

@@ -16,6 +16,7 @@ struct ProfileRow {
   std::int64_t bytes = 0;  // moved; 0: none
   std::int64_t faces = 0;
   double peak_flops = 0;  // of the device, for stages that compute; 0: unknown
+  bool of_run = false;    // a step of the run as a whole (ProfileSteps); the others lie beside these
 };
 
 // Adds to this rank's row of that stage and device (thread-safe).
@@ -33,6 +34,19 @@ class ProfileTimer {
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// The steps that rank 0 takes one after the other, from the construction on: their times add up to the run's.
+class ProfileSteps {
+ public:
+  // The time since the step before was this one's.
+  void done(const std::string& step, std::int64_t faces = 0, std::int64_t bytes = 0);
+
+  double seconds() const { return run_.seconds(); }
+
+ private:
+  ProfileTimer run_;
+  double before_ = 0;  // when the last step was done
 };
 
 // What the table and the JSON say above the rows.

@@ -1,28 +1,19 @@
 #include "driver/batches.h"
 
-#include <unistd.h>
-
 #include <climits>
 #include <cstdlib>
-#include <fstream>
-#include <string>
 
 #include "common/failure.h"
+#include "common/wording.h"
+#include "driver/memory.h"
 #include "facegen_hooks.h"
+#include "run/ranks.h"
 
 namespace {
 
 constexpr std::int64_t kMostBytes = std::int64_t(3500) << 20;  // of noise and faces: a run stays below 4 GiB
-
-// Memory that can be had without swapping, in bytes: what the kernel says, else half of what there is.
-std::int64_t available_bytes() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string word; file >> word;) {
-    std::int64_t kibibytes = 0;
-    if (word == "MemAvailable:" && file >> kibibytes) return kibibytes << 10;
-  }
-  return std::int64_t(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 2;
-}
+constexpr std::int64_t kOtherBytes = 64 << 20;                 // what a run needs beside them,
+constexpr std::int64_t kThreadBytes = 10 << 20;                // and each thread of it
 
 }  // namespace
 
@@ -39,17 +30,34 @@ HostArray::HostArray(std::size_t floats) {
 
 HostArray::~HostArray() { from_unit_ ? facegen_free(data_) : std::free(data_); }
 
-Batches plan_batches(std::int64_t faces, std::int64_t wanted) {
+Batches plan_batches(std::int64_t faces, std::int64_t wanted, int threads) {
+  constexpr std::int64_t kEach = kFaceBytes + kNoiseBytes;
+  const std::int64_t beside = (kOtherBytes + kThreadBytes * threads) * node_place().count;
+  const std::int64_t left = std::max<std::int64_t>(0, available_memory() - beside);
+  const auto mebibytes = [](std::int64_t bytes) { return grouped(bytes >> 20) + " MiB"; };
+
   const std::int64_t liked = facegen_batch_faces();
   if (liked == 0) {
     if (faces > INT_MAX) {
-      throw Failure(kBadInput, std::to_string(faces) + " faces are more than one call of facegen() takes (" +
-                                   std::to_string(INT_MAX) + "): split the noise file");
+      throw Failure(kBadInput, grouped(faces) + " faces are more than one call of facegen() takes (" +
+                                   grouped(INT_MAX) + "): split the noise file");
     }
-    return {faces, faces};
+    const std::int64_t most = available_memory(kSwapToo);
+    if (faces * kEach > most) {
+      throw Failure(kMachine, "out of memory: " + grouped(faces) + " faces in one call of facegen() need " +
+                                  mebibytes(faces * kEach) + ", and " + mebibytes(most) +
+                                  " are to be had: split the noise file");
+    }
+    return {faces, faces, ""};
   }
-  if (wanted > 0) return {faces, std::min(faces, wanted)};
-  const std::int64_t bytes = std::min(kMostBytes, available_bytes() / 2);
-  const std::int64_t fit = std::max<std::int64_t>(2, bytes / (kFaceBytes + kNoiseBytes));
-  return {faces, std::min({faces, liked, faces <= fit ? faces : fit / 2})};
+  // Whether all faces lie in memory at once, or two batches take turns.
+  const auto most_in = [&](std::int64_t bytes) {
+    return faces * kEach <= bytes ? faces : std::max<std::int64_t>(1, bytes / kEach / 2);
+  };
+  if (wanted == 0) return {faces, std::min({faces, liked, most_in(std::min(left / 2, kMostBytes))}), ""};
+  const std::int64_t most = std::min(faces, most_in(left));
+  if (std::min(faces, wanted) <= most) return {faces, std::min(faces, wanted), ""};
+  return {faces, most,
+          "warning: batches of " + grouped(wanted) + " faces need more memory than the " + mebibytes(left) +
+              " that are to be had: taking " + grouped(most) + " faces at a time"};
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "network.h"
 
@@ -29,13 +30,16 @@ class HostArray {
 // The run: batches of `most` faces, the last one smaller; one empty batch where there are no faces.
 struct Batches {
   std::int64_t faces, most;
+  std::string note;  // what the user should know of them
   std::int64_t count() const { return faces == 0 ? 1 : (faces + most - 1) / most; }
   std::int64_t size(std::int64_t k) const { return std::min(most, faces - k * most); }
 };
 
-// Cuts a run into batches of `wanted` faces; 0: all at once where they fit into a bounded piece of the memory that is
-// to be had, else as many as let two batches fit; but no more than the computing unit likes (facegen_batch_faces).
-Batches plan_batches(std::int64_t faces, std::int64_t wanted);
+// Cuts a run into batches of `wanted` faces, or fewer where two of them do not fit into the memory that is to be had.
+// wanted = 0: all at once where they fit into a bounded piece of that memory, else as many as let two batches fit; but
+// no more than the computing unit likes (facegen_batch_faces). threads: of this rank. Throws Failure where a unit wants
+// all faces in one call and they do not fit.
+Batches plan_batches(std::int64_t faces, std::int64_t wanted, int threads);
 
 // What one batch is made of.
 struct Batch {

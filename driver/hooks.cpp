@@ -11,5 +11,6 @@ WEAK_HOOK float* facegen_alloc(size_t) { return nullptr; }
 WEAK_HOOK void facegen_free(float*) {}
 WEAK_HOOK void facegen_share(void) {}
 WEAK_HOOK int facegen_batch_faces(void) { return 0; }
+WEAK_HOOK int facegen_call_faces(void) { return 0; }
 WEAK_HOOK const char* facegen_note(void) { return nullptr; }
 WEAK_HOOK const char* facegen_about(void) { return "one unit of facegen_init, facegen and facegen_fin"; }

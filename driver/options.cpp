@@ -6,10 +6,9 @@
 #include <cstring>
 
 #include "common/failure.h"
+#include "driver/files.h"
 
 namespace {
-
-const char* const kHint = "; see --help";
 
 // A whole decimal number in [1, most].
 std::int64_t parse_count(const char* option, const char* text, std::int64_t most) {
@@ -18,7 +17,7 @@ std::int64_t parse_count(const char* option, const char* text, std::int64_t most
   const auto result = std::from_chars(text, end, value);
   if (result.ec != std::errc() || result.ptr != end || value < 1 || value > most) {
     throw Failure(kUsage, std::string(option) + " takes a whole number from 1 to " + std::to_string(most) + ", not '" +
-                              text + "'" + kHint);
+                              text + "'" + kSeeHelp);
   }
   return value;
 }
@@ -33,10 +32,12 @@ std::string parse_devices(const std::string& list) {
     after_digit = digit;
   }
   if (!good || !after_digit) {
-    throw Failure(kUsage, "--devices takes all, none, or a list such as 0,2, not '" + list + "'" + kHint);
+    throw Failure(kUsage, "--devices takes all, none, or a list such as 0,2, not '" + list + "'" + kSeeHelp);
   }
   return list;
 }
+
+std::string output_name(const std::string& path) { return path == "/dev/stdout" ? "-" : path; }
 
 }  // namespace
 
@@ -80,15 +81,16 @@ Options parse_options(int argc, char** argv) {
         options.profile = true;
         break;
       case kJson:
-        options.json = optarg;
+        options.has_json = true;
+        options.json = output_name(optarg);
         break;
       case 'q':
         options.quiet = true;
         break;
       case ':':
-        throw Failure(kUsage, std::string("option '") + argv[optind - 1] + "' needs a value" + kHint);
+        throw Failure(kUsage, std::string("option '") + argv[optind - 1] + "' needs a value" + kSeeHelp);
       default:
-        throw Failure(kUsage, std::string("there is no option '") + argv[optind - 1] + "'" + kHint);
+        throw Failure(kUsage, std::string("there is no option '") + argv[optind - 1] + "'" + kSeeHelp);
     }
   }
   if (options.help || options.version) return options;
@@ -96,16 +98,13 @@ Options parse_options(int argc, char** argv) {
   const int given = argc - optind;
   if (given != 4) {
     throw Failure(kUsage, "expected 4 arguments, <network> <noise> <output data> <output image>, found " +
-                              std::to_string(given) + kHint);
+                              std::to_string(given) + kSeeHelp);
   }
   options.network = argv[optind];
   options.noise = argv[optind + 1];
-  options.data = argv[optind + 2];
-  options.image = argv[optind + 3];
-  if (options.data == options.image && options.data != "none") {
-    throw Failure(
-        kUsage, "numbers and picture would both go to '" + options.data + "'; name two files, or none for one" + kHint);
-  }
+  options.data = output_name(argv[optind + 2]);
+  options.image = output_name(argv[optind + 3]);
+  check_names(options);
   return options;
 }
 

@@ -1,4 +1,4 @@
-// The command line (SPEC 5).
+// The command line.
 #ifndef FACEGEN_DRIVER_OPTIONS_H_
 #define FACEGEN_DRIVER_OPTIONS_H_
 
@@ -6,6 +6,7 @@
 #include <string>
 
 constexpr const char* kVersion = "1.0.0";
+constexpr const char* kSeeHelp = "; see --help";
 
 struct Options {
   std::string program;  // as it was called, without folders
@@ -14,7 +15,8 @@ struct Options {
   int threads = 0;         // 0: not given
   std::int64_t batch = 0;  // 0: not given
   bool profile = false;
-  std::string json;  // file; empty: not given
+  bool has_json = false;
+  std::string json;  // file
   bool quiet = false;
   bool help = false, version = false;
 };

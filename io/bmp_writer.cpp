@@ -8,8 +8,6 @@
 
 #include "common/wording.h"
 #include "io/kinds.h"
-#include "io/output_file.h"
-#include "io/scratch_file.h"
 #include "io/sheet_writer.h"
 
 namespace {
@@ -43,38 +41,20 @@ std::string make_header(std::int64_t side) {
   return header;
 }
 
-// The top band comes first but lies last in the file. A pipe therefore gets the bands from a scratch file at the end.
+// The top band comes first but lies last in the file.
 class BmpWriter : public SheetWriter {
  public:
-  BmpWriter(const std::string& path, std::int64_t faces, int threads) : SheetWriter(faces, threads), file_(path) {
+  BmpWriter(const std::string& path, std::int64_t faces, int threads)
+      : SheetWriter(path, OutputFile::kAnyOrder, faces, threads) {
     const std::string header = make_header(side());
     file_.append(header.data(), header.size());
-    if (!file_.placeable()) scratch_ = std::make_unique<ScratchFile>();
   }
 
  private:
   void write_band(std::int64_t row, const std::uint8_t* band) override {
-    const std::int64_t place = (side() - 1 - row) * static_cast<std::int64_t>(band_bytes());
-    if (scratch_) {
-      scratch_->write_at(place, band, band_bytes());
-    } else {
-      file_.write_at(kHeaderBytes + place, band, band_bytes());
-    }
+    const std::int64_t rows_below = side() - 1 - row;
+    file_.write_at(kHeaderBytes + rows_below * static_cast<std::int64_t>(band_bytes()), band, band_bytes());
   }
-
-  void finish_file() override {
-    if (scratch_) {
-      std::vector<std::uint8_t> band(band_bytes());
-      for (std::int64_t row = 0; row < side(); ++row) {
-        scratch_->read_at(row * static_cast<std::int64_t>(band_bytes()), band.data(), band.size());
-        file_.append(band.data(), band.size());
-      }
-    }
-    file_.finish();
-  }
-
-  OutputFile file_;
-  std::unique_ptr<ScratchFile> scratch_;
 };
 
 }  // namespace

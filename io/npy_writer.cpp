@@ -4,16 +4,16 @@
 #include <memory>
 #include <string>
 
+#include "io/file_writer.h"
 #include "io/kinds.h"
 #include "io/npy.h"
-#include "io/output_file.h"
 #include "network.h"
 
 namespace {
 
-class NpyWriter : public FaceWriter {
+class NpyWriter : public FileWriter {
  public:
-  NpyWriter(const std::string& path, std::int64_t faces) : file_(path) {
+  NpyWriter(const std::string& path, std::int64_t faces) : FileWriter(path) {
     const std::string header = make_npy_header({faces, net::kFaceH, net::kFaceW, net::kFaceC});
     file_.append(header.data(), header.size());
   }
@@ -21,11 +21,6 @@ class NpyWriter : public FaceWriter {
   void write(std::int64_t n, const float* faces) override {
     file_.append(faces, static_cast<std::size_t>(n) * net::kFaceFloats * sizeof(float));
   }
-
-  void finish() override { file_.finish(); }
-
- private:
-  OutputFile file_;
 };
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include "io/parallel.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -23,9 +23,10 @@ void run_parallel(int threads, std::int64_t items, const std::function<void(int 
 
   std::vector<std::thread> helpers;
   try {
+    helpers.reserve(static_cast<std::size_t>(std::clamp<std::int64_t>(threads - 1, 0, items)));
     for (int worker = 1; worker < threads && worker < items; ++worker) helpers.emplace_back(work, worker);
-  } catch (const std::system_error&) {
-    // The system grants no more threads: those that run do the work.
+  } catch (const std::exception&) {
+    // There are no more threads to be had, or no memory for them: those that run do the work.
   }
   work(0);
   for (std::thread& helper : helpers) helper.join();

@@ -16,7 +16,6 @@
 #include <cstdint>
 #include <exception>
 
-#include "io/output_file.h"
 #include "io/sheet_writer.h"
 
 namespace {
@@ -38,7 +37,7 @@ struct Png {
 class PngWriter : public SheetWriter {
  public:
   PngWriter(const std::string& path, std::int64_t faces, int threads)
-      : SheetWriter(std::max<std::int64_t>(faces, 1), threads), file_(path) {
+      : SheetWriter(path, OutputFile::kInOrder, std::max<std::int64_t>(faces, 1), threads) {
     png_.write = png_create_write_struct(PNG_LIBPNG_VER_STRING, this, on_error, on_warning);
     if (png_.write != nullptr) png_.info = png_create_info_struct(png_.write);
     if (png_.info == nullptr) throw Failure(kMachine, "cannot write " + quoted(path) + ": libpng has no memory.");
@@ -64,9 +63,8 @@ class PngWriter : public SheetWriter {
     });
   }
 
-  void finish_file() override {
+  void finish_picture() override {
     guarded([&] { png_write_end(png_.write, png_.info); });
-    file_.finish();
   }
 
   // Runs calls into libpng. `calls` must own nothing: longjmp runs no destructors.
@@ -99,7 +97,6 @@ class PngWriter : public SheetWriter {
 
   static void on_warning(png_structp, png_const_charp) {}
 
-  OutputFile file_;
   Png png_;
   std::exception_ptr error_;
 };

@@ -19,8 +19,8 @@ void to_bytes(std::size_t n, const float* y, std::uint8_t* bytes) {
   }
 }
 
-SheetWriter::SheetWriter(std::int64_t faces, int threads)
-    : side_(sheet_side(faces)), threads_(threads), band_(band_bytes()) {}
+SheetWriter::SheetWriter(const std::string& path, OutputFile::Order order, std::int64_t faces, int threads)
+    : FileWriter(path, order), side_(sheet_side(faces)), threads_(threads), band_(band_bytes()) {}
 
 void SheetWriter::write(std::int64_t n, const float* faces) {
   constexpr std::int64_t kThreadFaces = 32;  // fewer are not worth a thread
@@ -58,7 +58,8 @@ void SheetWriter::finish() {
     end_band();
   }
   for (; done_ < side_ * side_; done_ += side_) write_band(done_ / side_, band_.data());  // only black cells
-  finish_file();
+  finish_picture();
+  FileWriter::finish();
 }
 
 // The cells of done_'s row are complete: hands them on and blackens them.

@@ -7,17 +7,17 @@
 #include <cstdint>
 #include <vector>
 
-#include "io/writers.h"
+#include "io/file_writer.h"
 #include "network.h"
 
 // Gathers one row of cells, a band, and hands it on as soon as it is complete: more is never held.
-class SheetWriter : public FaceWriter {
+class SheetWriter : public FileWriter {
  public:
   void write(std::int64_t n, const float* faces) final;
   void finish() final;
 
  protected:
-  SheetWriter(std::int64_t faces, int threads);
+  SheetWriter(const std::string& path, OutputFile::Order order, std::int64_t faces, int threads);
 
   std::int64_t side() const { return side_; }  // cells a row and a column
   std::int64_t row_bytes() const { return side_ * net::kFaceW * net::kFaceC; }
@@ -26,7 +26,7 @@ class SheetWriter : public FaceWriter {
   // The cells of row `row`, counted from the top; bands come in that order. band (64, 64 * side, 3), in BMP's order:
   // the lowest line first, each pixel as blue, green, red.
   virtual void write_band(std::int64_t row, const std::uint8_t* band) = 0;
-  virtual void finish_file() = 0;
+  virtual void finish_picture() {}
 
  private:
   void draw(const float* face, std::int64_t column);

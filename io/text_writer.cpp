@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "io/file_writer.h"
 #include "io/kinds.h"
-#include "io/output_file.h"
 #include "io/parallel.h"
 #include "io/text_number.h"
 #include "network.h"
@@ -22,10 +22,10 @@ namespace {
 constexpr std::int64_t kBlockFaces = 4;  // about 350 kB of text: a large write that still fits the core's cache
 constexpr std::size_t kBlockRoom = kBlockFaces * (net::kFaceFloats * kLongestValue + 1);  // touched only where needed
 
-class TextWriter : public FaceWriter {
+class TextWriter : public FileWriter {
  public:
   TextWriter(const std::string& path, std::int64_t faces, int threads)
-      : file_(path), buffers_(threads), turns_(threads) {
+      : FileWriter(path), buffers_(threads), turns_(threads) {
     const std::string header = std::to_string(faces) + "\n";
     file_.append(header.data(), header.size());
   }
@@ -36,18 +36,21 @@ class TextWriter : public FaceWriter {
     run_parallel(static_cast<int>(buffers_.size()), blocks, [&](int worker, std::int64_t block) {
       const std::int64_t first = block * kBlockFaces;
       const std::int64_t last = std::min(first + kBlockFaces, n);
-      std::unique_ptr<char[]>& buffer = buffers_[static_cast<std::size_t>(worker)];
-      if (!buffer) buffer.reset(new char[kBlockRoom]);
-      char* end = buffer.get();
-      for (std::int64_t face = first; face < last; ++face) {
-        end = format_values(net::kFaceFloats, faces + face * net::kFaceFloats, end);
-        *end++ = '\n';
+      try {
+        std::unique_ptr<char[]>& buffer = buffers_[static_cast<std::size_t>(worker)];
+        if (!buffer) buffer.reset(new char[kBlockRoom]);
+        char* end = buffer.get();
+        for (std::int64_t face = first; face < last; ++face) {
+          end = format_values(net::kFaceFloats, faces + face * net::kFaceFloats, end);
+          *end++ = '\n';
+        }
+        put(block, buffer.get(), static_cast<std::size_t>(end - buffer.get()));
+      } catch (...) {
+        give_up();
+        throw;
       }
-      put(block, buffer.get(), static_cast<std::size_t>(end - buffer.get()));
     });
   }
-
-  void finish() override { file_.finish(); }
 
  private:
   // Writes a block behind the one before it. One thread writes at a time, whether to a file or a pipe: the system would
@@ -56,21 +59,21 @@ class TextWriter : public FaceWriter {
     std::unique_lock<std::mutex> lock(mutex_);
     turn(block).wait(lock, [&] { return next_ == block || failed_; });
     if (failed_) return;
-    try {
-      file_.append(text, bytes);
-    } catch (...) {
-      failed_ = true;
-      for (std::condition_variable& waiting : turns_) waiting.notify_all();
-      throw;
-    }
+    file_.append(text, bytes);
     ++next_;
     turn(next_).notify_all();
+  }
+
+  // A block will never come: nobody waits for it.
+  void give_up() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    failed_ = true;
+    for (std::condition_variable& waiting : turns_) waiting.notify_all();
   }
 
   // Where a block's thread waits. No more blocks are under way than there are threads, so each has one for itself.
   std::condition_variable& turn(std::int64_t block) { return turns_[static_cast<std::size_t>(block) % turns_.size()]; }
 
-  OutputFile file_;
   std::vector<std::unique_ptr<char[]>> buffers_;  // one a thread
 
   std::mutex mutex_;

@@ -6,8 +6,6 @@
 #include <climits>
 #include <cstring>
 
-#include "io/writers.h"
-
 namespace {
 
 // A fixed table: a signal handler may neither allocate nor wait.

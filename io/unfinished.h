@@ -1,4 +1,4 @@
-// The list behind remove_unfinished_files().
+// The temporary names of files that are not complete, for the ways out that run no destructors.
 #ifndef FACEGEN_IO_UNFINISHED_H_
 #define FACEGEN_IO_UNFINISHED_H_
 
@@ -9,5 +9,8 @@ int note_unfinished(const std::string& path);
 
 // The file was finished or removed; -1 is allowed.
 void forget_unfinished(int slot);
+
+// Removes every file of the list; safe in a signal handler.
+void remove_unfinished_files();
 
 #endif  // FACEGEN_IO_UNFINISHED_H_

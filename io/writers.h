@@ -1,6 +1,5 @@
-// Files out: the faces as numbers and as a picture (SPEC 2). A file appears under its name only when it is complete: it
-// is written under a temporary name beside the target, then renamed. Where the target is no regular file (/dev/full, a
-// pipe) it is written directly. A Failure (kMachine) says which file and why.
+// Files out: the faces as numbers and as a picture. A file appears under its name only when publish() is called
+// (io/output_file.h). A Failure says which file and why: kUsage where the path cannot be written to, else kMachine.
 #ifndef FACEGEN_IO_WRITERS_H_
 #define FACEGEN_IO_WRITERS_H_
 
@@ -15,18 +14,20 @@ class FaceWriter {
   // One square contact sheet: .png (where libpng was found), else .bmp. "-" is standard output (bmp), "none" nothing.
   static std::unique_ptr<FaceWriter> open_image(const std::string& path, std::int64_t faces, int threads);
 
-  // Gives up what was written so far unless finish() was called.
+  // Gives up what was written so far unless publish() was called.
   virtual ~FaceWriter() = default;
 
   // The next n faces, in order: faces (n, 64, 64, 3), not kept after the call.
   virtual void write(std::int64_t n, const float* faces) = 0;
 
-  // Writes what is left and gives the file its name. Called once, after all faces of open_*() have been written.
+  // Writes what is left. Called once, after all faces of open_*() have been written.
   virtual void finish() = 0;
-};
 
-// Removes the temporary files of every writer still open; safe in a signal handler. For the ways out that run no
-// destructors: a signal, the end of the whole MPI job.
-void remove_unfinished_files();
+  // Gives the finished file its name, in place of what has it now.
+  virtual void publish() {}
+
+  // Why publish() writes over the old file rather than replace it, as the end of a sentence; "" where it does not.
+  virtual std::string irreplaceable() const { return ""; }
+};
 
 #endif  // FACEGEN_IO_WRITERS_H_

@@ -156,7 +156,7 @@ void Run::compute_on_root(const Call& call, const float* network, const float* i
   for (bool done = false; !done || !transfers.empty();) {
     done = devices_->done(transfers.empty() ? kPatience : kHaste);
     transfers.poll();
-    if (options_.progress) options_.progress(int(results.faces_done() + others_done));
+    if (options_.progress) options_.progress(options_.progress_of, int(results.faces_done() + others_done));
   }
   if (rank_count() > 1) profile_add("gather", "", timer.seconds(), bytes, others_done);
 }

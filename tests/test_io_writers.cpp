@@ -1,7 +1,9 @@
 // The writers: the bytes of every kind of file, and that nothing looks whole which is not.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,6 +25,7 @@
 #include <thread>
 #include <vector>
 
+#include "io/unfinished.h"
 #include "io/writers.h"
 #include "network.h"
 #include "tests/io_support.h"
@@ -57,6 +60,7 @@ void write_all(Opener open, const std::string& path, const std::vector<float>& f
     writer->write(std::min(batch, n - done), faces.data() + done * net::kFaceFloats);
   }
   writer->finish();
+  writer->publish();
 }
 
 // What came out of a pipe that `work` wrote to through the path it is given.
@@ -231,6 +235,7 @@ TEST_F(WriteSheet, SameForAnyThreads) {
         FaceWriter::open_image(path(std::to_string(threads) + ".bmp"), 4851, threads);
     for (int i = 0; i < 49; ++i) writer->write(99, faces.data());
     writer->finish();
+    writer->publish();
   }
   EXPECT_TRUE(get(path("1.bmp")) == get(path("3.bmp")));
 }
@@ -357,9 +362,10 @@ TEST_P(OutputPromises, AppearsOnlyWhenComplete) {
     const std::unique_ptr<FaceWriter> writer = open(target());
     writer->write(30, faces_.data());
     EXPECT_EQ(get(target()), "the file before");
-    const std::string temporary = "." + std::string(GetParam().name) + ".partial." + std::to_string(::getpid());
-    EXPECT_EQ(names(), (Names{temporary, GetParam().name}));
+    EXPECT_EQ(names(), Names{GetParam().name});
     writer->finish();
+    EXPECT_EQ(get(target()), "the file before");
+    writer->publish();
     EXPECT_EQ(names(), Names{GetParam().name});
   }
   EXPECT_EQ(names(), Names{GetParam().name});
@@ -368,6 +374,7 @@ TEST_P(OutputPromises, AppearsOnlyWhenComplete) {
 
 TEST_P(OutputPromises, GivenUpLeavesNothing) {
   open(target())->write(7, faces_.data());
+  open(target())->finish();
   EXPECT_EQ(names(), Names());
   put(GetParam().name, "the file before");
   open(target())->write(7, faces_.data());
@@ -375,14 +382,48 @@ TEST_P(OutputPromises, GivenUpLeavesNothing) {
   EXPECT_EQ(get(target()), "the file before");
 }
 
-TEST_P(OutputPromises, RemovesUnfinishedFilesOnCall) {
+// The target appeared while the run went on.
+TEST_P(OutputPromises, ReplacesWhatHasComeInBetween) {
   const std::unique_ptr<FaceWriter> writer = open(target());
   writer->write(30, faces_.data());
-  EXPECT_EQ(names().size(), 1u);
-  remove_unfinished_files();
-  EXPECT_EQ(names(), Names());
-  expect_failure(kMachine, {GetParam().name}, [&] { writer->finish(); });
-  EXPECT_EQ(names(), Names());
+  writer->finish();
+  put(GetParam().name, "somebody's");
+  writer->publish();
+  EXPECT_EQ(names(), Names{GetParam().name});
+  EXPECT_NE(get(target()), "somebody's");
+}
+
+// A file system without nameless files: /proc is hidden from the writers in its place.
+TEST_P(OutputPromises, KeepThemWithTemporaryNamesToo) {
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount("none", "/proc", "tmpfs", 0, nullptr) != 0) {
+    GTEST_SKIP() << "hiding /proc needs root";
+  }
+  put(GetParam().name, "the file before");
+  ASSERT_EQ(::chmod(target().c_str(), 0600), 0);
+  struct stat info;
+  const std::string temporary = "." + std::string(GetParam().name) + ".partial." + std::to_string(::getpid());
+  {
+    const std::unique_ptr<FaceWriter> writer = open(target());
+    writer->write(30, faces_.data());
+    EXPECT_EQ(names(), (Names{temporary, GetParam().name}));
+    EXPECT_EQ(::stat(path(temporary).c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0600u);
+  }
+  EXPECT_EQ(get(target()), "the file before");
+  {
+    const std::unique_ptr<FaceWriter> writer = open(target());
+    writer->write(30, faces_.data());
+    remove_unfinished_files();
+    EXPECT_EQ(names(), Names{GetParam().name});
+    writer->finish();
+    expect_failure(kMachine, {GetParam().name}, [&] { writer->publish(); });
+  }
+  EXPECT_EQ(get(target()), "the file before");
+  write(target());
+  EXPECT_EQ(names(), Names{GetParam().name});
+  EXPECT_NE(get(target()), "the file before");
+  EXPECT_EQ(::umount("/proc"), 0);
 }
 
 TEST_P(OutputPromises, FinishedFilesStay) {
@@ -394,7 +435,7 @@ TEST_P(OutputPromises, FinishedFilesStay) {
 TEST_P(OutputPromises, ALeftoverOfTheSameNameIsNotTouched) {
   const std::string leftover = "." + std::string(GetParam().name) + ".partial." + std::to_string(::getpid());
   put(leftover, "somebody's");
-  write(target());
+  for (int i = 0; i < 2; ++i) write(target());  // the file is new, then replaced
   EXPECT_EQ(names(), (Names{leftover, GetParam().name}));
   EXPECT_EQ(get(path(leftover)), "somebody's");
 }
@@ -433,23 +474,77 @@ TEST_P(OutputPromises, NamesOfAnyLength) {
 }
 
 TEST_P(OutputPromises, RefusesPathsThatCannotBeCreated) {
-  expect_failure(kMachine, {"absent", "No such file or directory", "Create its folder"},
+  expect_failure(kUsage, {"absent", "No such file or directory", "Create its folder"},
                  [&] { open(path("absent/" + std::string(GetParam().name))); });
   put("file", "");
-  expect_failure(kMachine, {"Not a directory"}, [&] { open(path("file/" + std::string(GetParam().name))); });
+  expect_failure(kUsage, {"Not a directory"}, [&] { open(path("file/" + std::string(GetParam().name))); });
   ASSERT_EQ(::mkdir(target().c_str(), 0755), 0);
-  expect_failure(kMachine, {"'" + target() + "'", "Is a directory"}, [&] { open(target()); });
+  expect_failure(kUsage, {"'" + target() + "'", "Is a directory"}, [&] { open(target()); });
+  const std::string ending = std::string(GetParam().name).substr(std::strlen(GetParam().name) - 4);
+  expect_failure(kUsage, {"File name too long"}, [&] { open(path(std::string(252, 'x') + ending)); });
+  ASSERT_EQ(::symlink(("loop" + ending).c_str(), path("loop" + ending).c_str()), 0);
+  expect_failure(kUsage, {"loop", "symbolic links"}, [&] { open(path("loop" + ending)); });
 }
 
 TEST_P(OutputPromises, RefusesPathsThatMayNotBeWritten) {
-  ASSERT_EQ(::mkdir(path("locked").c_str(), 0755), 0);
+  ASSERT_EQ(::mkdir(path("locked").c_str(), 0555), 0);
   put(GetParam().name, "kept");
   ::chmod(target().c_str(), 0444);
   const NoPrivileges none;
-  expect_failure(kMachine, {"Permission denied", "folder that you may write to"},
+  expect_failure(kUsage, {"Permission denied", "folder that you may write to"},
                  [&] { open(path("locked/" + std::string(GetParam().name))); });
-  expect_failure(kMachine, {"'" + target() + "'", "Permission denied"}, [&] { open(target()); });
+  expect_failure(kUsage, {"'" + target() + "'", "Permission denied"}, [&] { open(target()); });
   EXPECT_EQ(get(target()), "kept");
+}
+
+// The folder does not let the file be replaced, but it may be written.
+TEST_P(OutputPromises, WritesOverAFileInALockedFolder) {
+  ASSERT_EQ(::mkdir(path("locked").c_str(), 0755), 0);
+  const std::string file = put("locked/" + std::string(GetParam().name), std::string(9000000, 'x'));
+  ::chmod(file.c_str(), 0666);
+  ::chmod(path("locked").c_str(), 0555);
+  {
+    const NoPrivileges none;
+    open(file)->write(30, faces_.data());
+    EXPECT_EQ(get(file).substr(0, 3), "xxx");
+    EXPECT_NE(open(file)->irreplaceable(), "");
+    write(file);
+  }
+  ::chmod(path("locked").c_str(), 0755);
+  write(target());
+  EXPECT_TRUE(get(file) == get(target()));
+}
+
+TEST_P(OutputPromises, WritesOverAnothersFileInAStickyFolder) {
+  if (::geteuid() != 0) GTEST_SKIP() << "a file of another user needs root";
+  ASSERT_EQ(::mkdir(path("sticky").c_str(), 0777), 0);
+  ASSERT_EQ(::chmod(path("sticky").c_str(), 01777), 0);
+  const std::string file = put("sticky/" + std::string(GetParam().name), std::string(9000000, 'x'));
+  ::chmod(file.c_str(), 0666);
+  {
+    const NoPrivileges none;
+    open(file)->write(30, faces_.data());
+    EXPECT_EQ(get(file).substr(0, 3), "xxx");
+    write(file);
+  }
+  write(target());
+  EXPECT_TRUE(get(file) == get(target()));
+}
+
+TEST_P(OutputPromises, WritesOverAMountPoint) {
+  put("mounted", "xxx");
+  put(GetParam().name, "the point");
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount(path("mounted").c_str(), target().c_str(), nullptr, MS_BIND, nullptr) != 0) {
+    GTEST_SKIP() << "mounting needs root";
+  }
+  open(target())->write(30, faces_.data());
+  EXPECT_EQ(get(target()), "xxx");
+  write(target());
+  EXPECT_EQ(::umount(target().c_str()), 0);
+  EXPECT_EQ(get(target()), "the point");
+  write(target());
+  EXPECT_TRUE(get(path("mounted")) == get(target()));
 }
 
 // A file system that fills: here the limit on file sizes, which strikes in the same place.
@@ -503,7 +598,7 @@ TEST_P(OutputPromises, ClosesWhatItOpens) {
   const auto before = open_files();
   write(target());
   open(target())->write(7, faces_.data());
-  expect_failure(kMachine, {"absent"}, [&] { open(path("absent/" + std::string(GetParam().name))); });
+  expect_failure(kUsage, {"absent"}, [&] { open(path("absent/" + std::string(GetParam().name))); });
   EXPECT_EQ(open_files(), before);
 }
 

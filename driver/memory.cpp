@@ -1,0 +1,89 @@
+#include "driver/memory.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <vector>
+
+namespace {
+
+constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+
+// The number in a file of one; kNoLimit where there is none, as where the file says "max".
+std::int64_t number_in(const std::string& path) {
+  std::int64_t number = 0;
+  return std::ifstream(path) >> number ? number : kNoLimit;
+}
+
+// The sum of what a file of lines "key value ..." says of these keys; -1 where it has none of them.
+std::int64_t sum_in(const std::string& path, const std::vector<std::string>& keys) {
+  std::ifstream file(path);
+  std::int64_t sum = -1;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string key;
+    std::int64_t value = 0;
+    if (words >> key >> value && std::count(keys.begin(), keys.end(), key) > 0)
+      sum = std::max<std::int64_t>(sum, 0) + value;
+  }
+  return sum;
+}
+
+// What one control group leaves: its limit less what it has taken, but for cached files, which make way.
+std::int64_t left_by_group(const std::string& folder, bool version_1) {
+  const std::int64_t limit = version_1
+                                 ? number_in(folder + "/memory.limit_in_bytes")
+                                 : std::min(number_in(folder + "/memory.max"), number_in(folder + "/memory.high"));
+  if (limit == kNoLimit) return kNoLimit;
+  const std::int64_t taken = number_in(folder + (version_1 ? "/memory.usage_in_bytes" : "/memory.current"));
+  const std::int64_t cached = version_1 ? sum_in(folder + "/memory.stat", {"total_active_file", "total_inactive_file"})
+                                        : sum_in(folder + "/memory.stat", {"active_file", "inactive_file"});
+  return std::max<std::int64_t>(0, limit - (taken == kNoLimit ? 0 : taken - std::max<std::int64_t>(cached, 0)));
+}
+
+// What the control groups leave, this process' own and all those around it.
+std::int64_t left_by_groups(const std::string& root) {
+  std::int64_t least = kNoLimit;
+  std::ifstream groups(root + "/proc/self/cgroup");  // lines "4:memory:/job/step", "0::/job/step"
+  for (std::string line; std::getline(groups, line);) {
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const bool version_1 = controllers.find(",memory,") != std::string::npos;
+    if (!version_1 && controllers != ",,") continue;
+    const std::string mounted = root + "/sys/fs/cgroup" + (version_1 ? "/memory" : "");
+    // In a container the path may be one of the host's; the groups that are seen there still hold.
+    std::string group = line.substr(second + 1);
+    for (;; group.erase(group.rfind('/'))) {
+      if (!group.empty() && group.back() == '/') group.pop_back();
+      least = std::min(least, left_by_group(mounted + group, version_1));
+      if (group.empty()) break;
+    }
+  }
+  return least;
+}
+
+std::int64_t left_by_limit(int resource, std::int64_t taken_pages) {
+  rlimit limit;
+  if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kNoLimit;
+  return std::max<std::int64_t>(0, std::int64_t(limit.rlim_cur) - taken_pages * sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+std::int64_t available_memory(Swap swap, const std::string& root) {
+  const std::int64_t kibibytes =
+      sum_in(root + "/proc/meminfo", swap == kSwapToo ? std::vector<std::string>{"MemAvailable:", "SwapFree:"}
+                                                      : std::vector<std::string>{"MemAvailable:"});
+  const std::int64_t of_machine =
+      kibibytes >= 0 ? kibibytes << 10 : std::int64_t(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 2;
+  std::int64_t pages[6] = {};  // size, resident, shared, text, library, data
+  std::ifstream statm("/proc/self/statm");
+  for (std::int64_t& count : pages) statm >> count;
+  return std::min(
+      {of_machine, left_by_groups(root), left_by_limit(RLIMIT_AS, pages[0]), left_by_limit(RLIMIT_DATA, pages[5])});
+}
