@@ -124,16 +124,17 @@ def faces(network, noise, multiply):
     parts = reference.split(network)
     sums = scaled(multiply, noise, np.ascontiguousarray(parts["proj.weight"].T)) + parts["proj.bias"]
     x = sums.reshape(-1, 4, 4, 512)
-    for name, side, _, k in reference.TCONVS:
-        scale = (parts[f"{name}.in.gamma"].astype(np.float64) /
-                 np.sqrt(parts[f"{name}.in.var"].astype(np.float64) + reference.EPS))
-        shift = parts[f"{name}.in.beta"] - scale * parts[f"{name}.in.mean"]
+    for before, layer in zip(reference.LAYERS, reference.TCONVS):
+        beta, gamma, mean, var = (parts[f"{before.name}.{part}"].astype(np.float64) for part in ("beta", "gamma", "mean", "var"))
+        scale = gamma / np.sqrt(var + reference.EPS)
+        shift = beta - scale * mean
         x = np.maximum(scale.astype(np.float32) * x + shift.astype(np.float32), 0)
-        full = np.zeros((len(x), 2 * side + 3, 2 * side + 3, k), np.float32)
+        side = layer.h
+        full = np.zeros((len(x), 2 * side + 3, 2 * side + 3, layer.k), np.float32)
         for r in range(5):
             for s in range(5):
-                full[:, r:r + 2 * side:2, s:s + 2 * side:2] += scaled(multiply, x, parts[f"{name}.weight"][r, s])
-        x = full[:, 1:1 + 2 * side, 1:1 + 2 * side] + parts[f"{name}.bias"]
+                full[:, r:r + 2 * side:2, s:s + 2 * side:2] += scaled(multiply, x, parts[f"{layer.name}.weight"][r, s])
+        x = full[:, 1:1 + 2 * side, 1:1 + 2 * side] + parts[f"{layer.name}.bias"]
     return np.tanh(x)
 
 
@@ -144,7 +145,7 @@ def main():
     parser.add_argument("--json", type=pathlib.Path, help="write the figures here")
     arguments = parser.parse_args()
 
-    network = np.fromfile(arguments.network, "<f4")
+    network = reference.join(reference.network_file.read(arguments.network))
     noise = np.random.default_rng(64).uniform(-1, 1, (arguments.faces, 100)).astype(np.float32)
     exact = reference.faces(network, noise)
     rows = []

@@ -2,8 +2,8 @@
 """report.md + report/measurements -> report.pdf, and README's "How fast" from how_fast.md.
 
     report/build.py              everything; needs pandoc, weasyprint, matplotlib (scripts/install_deps.sh report)
-    report/build.py --text       the report's text with its numbers in place, to standard output; needs nothing
-    report/build.py --readme     README.md's section alone; needs nothing
+    report/build.py --text       the report's text with its numbers in place, to standard output; needs NumPy
+    report/build.py --readme     README.md's section alone; needs NumPy
 
 In the text: {{name|format}} is a number (sources.py), {{table:name}} a table (tables.py), and what stands between the
 lines `::: if KIND` and `::: end` is there only if a measurement of that kind is.

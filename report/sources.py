@@ -10,8 +10,12 @@ import json
 import math
 import pathlib
 import re
+import sys
 
 REPORT = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(REPORT.parent / "scripts"))
+from network_file import LAYERS as NETWORK  # noqa: E402
+
 PEERS, EARLIER_PEERS, LIMITS = "h100-peers", "h100-peers-0cf57a9", "h100-limits"
 RUNS, LAYERS, DEVICE = "h100-hopper-runs", "h100-hopper-layers", "h100-device-hopper"
 GPUS = "h100-multigpu"
@@ -217,17 +221,15 @@ def faces_a_second(row):
 
 # ---- Numbers made of numbers
 
-# The network (network.h): input side H, channels C and K. proj has 100 inputs and 16 positions.
-TCONVS = {"tconv1": (4, 512, 256), "tconv2": (8, 256, 128), "tconv3": (16, 128, 64), "tconv4": (32, 64, 3)}
+BY_NAME = {layer.name: layer for layer in NETWORK}
+LAYER_NAMES = list(BY_NAME)
 FACE_BYTES = 64 * 64 * 3 * 4
 
 
 def multiply_adds(layer):
     """Those that a face needs, without taps off the border."""
-    if layer == "proj":
-        return 100 * 8192
-    h, c, k = TCONVS[layer]
-    return (5 * h - 3) ** 2 * c * k
+    _, h, c, out_h, k, _ = BY_NAME[layer]
+    return ((5 * h - 3) if h > 1 else out_h) ** 2 * c * k
 
 
 def units(layer):
@@ -239,11 +241,10 @@ def map_bytes(layer):
     """What a face's maps cost in device memory: input read and output written once, 4 bytes a value."""
     if layer == "proj":
         return 4 * (128 + 8192)  # the noise is padded to 128
-    h, c, k = TCONVS[layer]
-    return 4 * h * h * (c + 4 * k)
+    _, h, c, out_h, k, _ = BY_NAME[layer]
+    return 4 * (h * h * c + out_h * out_h * k)
 
 
-LAYER_NAMES = ["proj", *TCONVS]
 FLOPS = 2 * sum(multiply_adds(layer) for layer in LAYER_NAMES)  # of a face
 
 
@@ -311,7 +312,7 @@ DERIVED = {
     "chunk": lambda n: CHUNK,
     "limit.fp32": lambda n: n("fma_peak.tflops") * 1e12 / FLOPS,
     "limit.three": lambda n: n("study.fp16") * 1e12 / (3 * FLOPS),
-    "border.waste": lambda n: (100 * 8192 + sum((5 * h) ** 2 * c * k for h, c, k in TCONVS.values())) / (FLOPS / 2),
+    "border.waste": lambda n: (100 * 8192 + sum((5 * layer.h) ** 2 * layer.c * layer.k for layer in NETWORK[1:])) / (FLOPS / 2),
     "host.first_doubling": lambda n: n("host.faces_per_s.2") / n("host.faces_per_s.1"),
     "power.limit": lambda n: f"{float(n('gpu.power').split()[0]):.0f} W",
     "profile.clock_mhz": lambda n: n("profile.tconv2")["cycles"] / n("profile.tconv2")["us"],

@@ -194,7 +194,7 @@ PYTHON = next((p for p in ("python3", "/usr/bin/python3") if shutil.which(p) and
 
 @pytest.mark.skipif(not PYTHON or not shutil.which("pandoc"), reason="no pandoc, weasyprint and matplotlib here")
 def test_it_is_made_twice_the_same(tmp_path):
-    for name in ("report", "bench", "README.md"):
+    for name in ("report", "scripts", "README.md"):
         source = ROOT / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)
     pdfs = []
