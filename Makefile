@@ -214,8 +214,8 @@ answers: facegen_seq
 
 # ---- Tests -----------------------------------------------------------------------------------------------------------
 
-# The first Python that has what the tests need: on PATH, or Debian's.
-PYTHON ?= $(or $(shell for p in python3 /usr/bin/python3; do \
+# The first Python that has what the tests need: that of install_deps.sh, on PATH, or Debian's.
+PYTHON ?= $(or $(shell for p in .venv/bin/python python3 /usr/bin/python3; do \
                          $$p -c 'import numpy, pytest' 2> /dev/null && echo $$p && break; \
                        done),python3)
 TEST_PROGRAMS := $(patsubst tests/%.cpp,$(BUILD)/tests/%,$(wildcard tests/test_*.cpp))
