@@ -4,7 +4,7 @@
 An emulation in numpy on the shipped network, held against float64: operands are rounded to the terms of a split, the
 products of the terms are exact (they fit fp32), sums are fp32, maps between layers are fp32. What it leaves out: that an
 H100 cuts its sums off (kernels/split/format.cuh makes up for that) and sums fp8 products with some 14 bits; for both
-see report/measurements/*-hopper-accuracy.json, which is measured.
+see report/measurements/*-h100-lost-bits.json and *-h100-hopper-accuracy.json, which are measured.
 
     bench/operand_splits.py [--faces 64]
 
