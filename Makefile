@@ -217,8 +217,8 @@ answers: facegen_seq
 
 # ---- Tests -----------------------------------------------------------------------------------------------------------
 
-# The first Python that has what the tests need: on PATH, or Debian's.
-PYTHON ?= $(or $(shell for p in python3 /usr/bin/python3; do \
+# The first Python that has what the tests need: that of install_deps.sh, on PATH, or Debian's.
+PYTHON ?= $(or $(shell for p in .venv/bin/python python3 /usr/bin/python3; do \
                          $$p -c 'import numpy, pytest' 2> /dev/null && echo $$p && break; \
                        done),python3)
 TEST_PROGRAMS := $(patsubst tests/%.cpp,$(BUILD)/tests/%,$(wildcard tests/test_*.cpp))
@@ -288,26 +288,26 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BENCH_OBJECTS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) $(LDLIBS) -o $@
 
-# Text, CPU and whole runs on this machine; raw figures under build/measurements, for report/measurements to keep.
-bench: all $(BENCHES)
-	@mkdir -p build/measurements
-	$(BUILD)/bench/bench_io --json build/measurements/cpu-text.json
-	$(BUILD)/bench/bench_cpu --json build/measurements/cpu-layers.json
-	$(PYTHON) bench/whole_run.py $(BUILD)/bench/course_like_driver --json build/measurements/cpu-whole-run.json \
-	  --plot build/measurements/cpu-whole-run.png
+# Each measurement writes report/measurements/DATE-MACHINE-WHAT.json; bench/measurement.py says more.
+KEEP = $(PYTHON) bench/measurement.py
 
-# The same on a GPU, layer by layer and beside PyTorch.
-bench-gpu: all $(BUILD)/gpu/bench_gpu
-	@mkdir -p build/measurements
-	for k in simt mma hopper hopper8; do \
-	  FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; \
+# Text, CPU and whole runs on this machine.
+bench: all $(BENCHES)
+	$(KEEP) text $(BUILD)/bench/bench_io --json JSON
+	$(KEEP) layers $(BUILD)/bench/bench_cpu --json JSON
+	$(PYTHON) bench/whole_run.py $(BUILD)/bench/course_like_driver
+
+# On a GPU: its limits, every kind of kernels layer by layer, whole runs beside PyTorch and JAX.
+bench-gpu: all $(GPU_PROGRAMS)
+	$(KEEP) gpu-layers-simt $(BUILD)/gpu/bench_gpu --json JSON
+	for k in mma hopper hopper8; do \
+	  $(KEEP) gpu-layers-$$k $(BUILD)/gpu/test_$$k network.bin bench JSON || exit; \
 	done
-	$(PYTHON) bench/gpu_peers.py --json build/measurements/gpu-peers.json
+	$(PYTHON) bench/gpu_peers.py
 
 # Everything that several GPUs show, on a machine that has them: bench/several_gpus.py builds what it needs.
 bench-gpus:
-	@mkdir -p build/measurements
-	$(PYTHON) bench/several_gpus.py --json build/measurements/several-gpus.json
+	$(PYTHON) bench/several_gpus.py
 
 build/copy_rates: $(BUILD)/gpu/copy_rates FORCE
 	@cmp -s $< $@ || cp -f $< $@
@@ -373,7 +373,7 @@ help:
 	@echo 'make test-gpu       what only a GPU can show: kernels, programs, compute-sanitizer'
 	@echo 'make fuzz SECONDS=10   random files for the readers and compare_result, against simple references (needs clang)'
 	@echo 'make bench          how fast, here: text, layers, whole runs beside a driver like the course'"'"'s'
-	@echo 'make bench-gpu      how fast on a GPU, layer by layer and beside PyTorch'
+	@echo 'make bench-gpu      how fast on a GPU, layer by layer and beside PyTorch and JAX'
 	@echo 'make bench-gpus     how much faster on several GPUs of one machine: scaling, copies, equal bytes, a lost GPU'
 	@echo 'make report         report/report.pdf and how-fast figures of README.md, from report/measurements'
 	@echo 'make submission ID=shpc123   shpc123_project.zip: report.pdf and the source directory'

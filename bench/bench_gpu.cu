@@ -1,6 +1,6 @@
 // How fast the fp32 kernels and the GPU backend are, beside the limits of the same GPU measured in the same run.
 //
-// Usage: bench_gpu [--faces 1000,8192,65536] [--network network.bin] [--json FILE] [--commit NAME]
+// Usage: bench_gpu [--faces 1000,8192,65536] [--network network.bin] [--json FILE]
 //
 // Times are medians of several runs after a warm-up; FLOPs are the multiply-adds of taps that exist, twice. "Host to
 // host" is what facegen() is timed for on one GPU: network and noise from pinned memory, all faces back in pinned
@@ -215,12 +215,11 @@ std::vector<float> read_network(const std::string& path) {
 
 int run(int argc, char** argv) {
   std::vector<int> counts = {1000, 8192, 65536};
-  std::string network_path = "network.bin", json_path, commit;
+  std::string network_path = "network.bin", json_path;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string option = argv[i];
     if (option == "--network") network_path = argv[i + 1];
     if (option == "--json") json_path = argv[i + 1];
-    if (option == "--commit") commit = argv[i + 1];
     if (option == "--faces") {
       counts.clear();
       for (char* at = argv[i + 1]; *at;) {
@@ -235,6 +234,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   const std::vector<float> network = read_network(network_path);
+  setenv("FACEGEN_KERNELS", "simt", 1);  // the other kinds' runs: bench/gpu_peers.py
   const std::unique_ptr<Device> device = open_gpu(0);
   device->attach();
   cudaDeviceProp gpu;
@@ -281,16 +281,15 @@ int run(int argc, char** argv) {
   if (json_path.empty()) return 0;
   std::FILE* json = std::fopen(json_path.c_str(), "w");
   if (!json) throw Failure(kMachine, "'" + json_path + "' cannot be written");
-  const char* kernels = std::getenv("FACEGEN_KERNELS");
   std::fprintf(
       json,
       "{\n  \"gpu\": \"%s\", \"multiprocessors\": %d, \"clock_mhz\": %d, \"driver_cuda\": %d, \"build\": \"%s\",\n"
-      "  \"commit\": \"%s\", \"kernels\": \"%s\", \"network\": \"%s\",\n"
+      "  \"kernels\": \"simt\", \"network\": \"%s\",\n"
       "  \"limits\": {\"fp32_tflops\": %.3f, \"to_gpu_gb_s\": %.2f, \"to_host_gb_s\": %.2f, \"on_gpu_gb_s\": %.1f},\n"
       "  \"layers\": [%s\n  ],\n  \"runs\": [%s\n  ]\n}\n",
-      gpu.name, gpu.multiProcessorCount, kilohertz / 1000, driver, gpu_about(), commit.c_str(),
-      kernels ? kernels : "best", network_path.c_str(), limits.flops * 1e-12, limits.to_gpu * 1e-9,
-      limits.to_host * 1e-9, limits.on_gpu * 1e-9, json_layers.c_str(), json_runs.c_str());
+      gpu.name, gpu.multiProcessorCount, kilohertz / 1000, driver, gpu_about(), network_path.c_str(),
+      limits.flops * 1e-12, limits.to_gpu * 1e-9, limits.to_host * 1e-9, limits.on_gpu * 1e-9, json_layers.c_str(),
+      json_runs.c_str());
   std::fclose(json);
   return 0;
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""facegen_parallel against PyTorch on one GPU, in one run, on the same noise and weights.
+"""facegen_parallel against PyTorch and JAX on one GPU, in one run, on the same noise and weights.
 
 Ours: the printed elapsed time (host to host), median of several runs for each N, with every kind of kernels that the GPU
-runs. PyTorch: fp32, tf32 and fp16, eager and compiled, batch normalisation folded into the weights; on the device alone,
-and host to host with page-locked memory and the copy out overlapping the next batch. For each: the worst error against
-PyTorch in float64, and whether compare_result's tolerance would accept it.
+runs. PyTorch: fp32, tf32 and fp16, eager and compiled; JAX: matrix products by XLA's algorithms that split fp32 operands
+(jax_peer.py; left out where JAX is not here). Peers have batch normalisation folded into the weights, and are timed on
+the device alone, and host to host with page-locked memory and the copy out overlapping the next batch. For each: the
+worst error against PyTorch in float64, for uniform(-1, 1) and for normal noise, and whether compare_result's tolerance
+would accept the former.
 
 Run by `make bench-gpu`. Needs torch with CUDA and numpy.
 """
@@ -15,42 +17,28 @@ import pathlib
 import shlex
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
+import measurement
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TCONVS = [(512, 256), (256, 128), (128, 64), (64, 3)]  # C, K
+sys.path.insert(0, str(ROOT / "scripts"))
+import network_file  # noqa: E402
+
+CHECKED = 512  # faces of each kind of noise
 BUDGET = 9e-4  # of compare_result's 1e-3, after what the four printed decimals take on either side
 
 
 def folded_weights(path):
-    """network.bin -> [(weight, bias)] in float64 on the GPU, batch normalisation folded in: proj (8192,100), tconv (C,K,5,5)."""
-    flat = torch.from_numpy(np.fromfile(path, dtype="<f4")).double()
-    at = 0
-
-    def take(*shape):
-        nonlocal at
-        size = int(np.prod(shape))
-        at += size
-        return flat[at - size:at].view(*shape)
-
-    layers = [[take(100, 8192).t().contiguous(), take(8192)]]
-    for c, k in TCONVS:
-        beta, gamma, mean, var = (take(c) for _ in range(4))
-        scale = gamma / torch.sqrt(var + 1e-5)
-        weight, bias = layers[-1]
-        if len(layers) == 1:  # 8192 outputs, channel innermost
-            repeat = scale.repeat(16)
-            layers[-1] = [weight * repeat[:, None], bias * repeat + (beta - scale * mean).repeat(16)]
-        else:
-            layers[-1] = [weight * scale[None, :, None, None], bias * scale + beta - scale * mean]
-        layers.append([take(5, 5, k, c).permute(3, 2, 0, 1).contiguous(), take(k)])
-    assert at == flat.numel()
-    return [(weight.cuda(), bias.cuda()) for weight, bias in layers]
+    """network.bin -> [(weight, bias)] in float64 on the GPU, normalisation folded in: proj (8192,100), tconv (C,K,5,5)."""
+    layers = network_file.folded(network_file.read(path))
+    return [(torch.from_numpy(np.ascontiguousarray(weight.T if weight.ndim == 2 else weight.transpose(3, 2, 0, 1))).cuda(),
+             torch.from_numpy(bias).cuda()) for weight, bias in layers]
 
 
 def make_model(layers, dtype):
@@ -102,11 +90,10 @@ def host_to_host(model, noise, faces, batch):
     return statistics.median(times)
 
 
-def peers(layers, noise, expected, compiled):
-    """One entry a mode. noise (n,100) pinned; expected (m,64,64,3) float64 of the first m."""
+def pytorch(layers, noise, checks, compiled):
+    """One entry a mode. noise (n,100) pinned; checks: kind of noise -> (noise (m,100), float64 faces) on the GPU."""
     faces = torch.empty((len(noise), 64, 64, 3), pin_memory=True)
     resident = noise.cuda()
-    entries = []
     for name, dtype, tf32 in (("fp32", torch.float32, False), ("tf32", torch.float32, True), ("fp16", torch.float16, False)):
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         for mode in ("eager", "compiled") if compiled else ("eager",):
@@ -115,50 +102,65 @@ def peers(layers, noise, expected, compiled):
             if mode == "compiled":
                 model = torch.compile(model)
             with torch.no_grad():
-                error = (model(resident[:4096])[:len(expected)].double() - expected).abs().max().item()
+                errors = {kind: (model(given).double() - expected).abs().max().item()
+                          for kind, (given, expected) in checks.items()}
                 device = on_device(model, resident, 4096)
                 whole = host_to_host(model, noise, faces, 4096)
-            entries.append({"program": f"PyTorch {name} {mode}", "faces": len(noise), "seconds": whole,
-                            "faces_per_s": len(noise) / whole, "on_device_faces_per_s": 1 / device, "worst_error": error,
-                            "passes": error < BUDGET})
-            show(entries[-1])
-    return entries
+            yield entry_of(f"PyTorch {name} {mode}", len(noise), whole, errors, on_device_faces_per_s=1 / device)
 
 
-def ours(kernels, n, runs, folder, expected, options):
-    """One entry: our program with one kind of kernels. The first run's faces are checked, the others only timed."""
-    environment = {**os.environ, **({"FACEGEN_KERNELS": kernels} if kernels else {})}
-    seconds = []
-    for i in range(runs + 1):
-        command = ["./facegen_parallel", *options, "--json", folder / "ours.json", "network.bin", folder / f"noise{n}.npy",
-                   folder / "ours.npy" if i == 0 else "none", "none"]
-        done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, capture_output=True)
-        if done.returncode != 0:
-            raise SystemExit(f"gpu_peers.py: {done.stderr.decode()}")
-        if i > 0:
-            seconds.append(json.loads((folder / "ours.json").read_text())["seconds"])
-    checked = min(n, len(expected))
-    faces = np.load(folder / "ours.npy", mmap_mode="r")[:checked]
-    error = float(np.max(np.abs(faces - expected[:checked].cpu().numpy())))
-    os.unlink(folder / "ours.npy")
-    median = statistics.median(seconds)
-    entry = {"program": "facegen_parallel", "kernels": kernels or "best", "faces": n, "seconds": median,
-             "fastest_s": min(seconds), "faces_per_s": n / median, "worst_error": error, "passes": error < BUDGET}
-    show(entry)
+def jax(noise, checks, folder):
+    """One entry an algorithm, from a process of its own that takes GPU memory as it needs it."""
+    np.save(folder / "peer.npy", noise.numpy())
+    np.savez(folder / "check.npz", **{f"{kind}_{what}": tensor.cpu().numpy() for kind, pair in checks.items()
+                                      for what, tensor in zip(("noise", "faces"), pair)})
+    done = subprocess.run([sys.executable, ROOT / "bench/jax_peer.py", folder / "peer.npy", folder / "check.npz"],
+                          env={**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}, capture_output=True, text=True)
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    said = [line for line in done.stderr.splitlines() if line.strip()]
+    if not rows or any(row["device"] == "cpu" for row in rows):
+        print(f"left out: JAX: {'it sees no GPU' if rows else (said or ['it said nothing'])[-1]}", flush=True)
+        return
+    print("".join(f"left out: JAX: {line}\n" for line in said if "_F32_X" in line), end="", flush=True)
+    for row in rows:
+        errors = {kind: row.pop(f"{kind}_error") for kind in checks}
+        yield entry_of(row.pop("program"), row.pop("faces"), row.pop("seconds"), errors, **row)
+
+
+def entry_of(program, n, seconds, errors, **more):
+    """A row of the figures, shown."""
+    entry = {"program": program, "faces": n, "seconds": seconds, "faces_per_s": n / seconds, **more,
+             "worst_error": errors["uniform"], "worst_error_normal": errors["normal"], "passes": errors["uniform"] < BUDGET}
+    name = program + (" " + more["kernels"] if "kernels" in more else "")
+    device = f" (on device {entry['on_device_faces_per_s']:>9.0f})" if "on_device_faces_per_s" in more else ""
+    print(f"{name:<32} N = {n:>6}: {seconds * 1e3:>9.3f} ms, {n / seconds:>9.0f} faces/s{device}, worst error "
+          f"{errors['uniform']:.1e}, of normal noise {errors['normal']:.1e}: {'passes' if entry['passes'] else 'FAILS'}",
+          flush=True)
     return entry
 
 
-def show(entry):
-    name = entry["program"] + (" " + entry["kernels"] if "kernels" in entry else "")
-    device = f" (on device {entry['on_device_faces_per_s']:>9.0f})" if "on_device_faces_per_s" in entry else ""
-    print(f"{name:<28} N = {entry['faces']:>6}: {entry['seconds'] * 1e3:>9.3f} ms, {entry['faces_per_s']:>9.0f} faces/s{device}, "
-          f"worst error {entry['worst_error']:.1e} {'passes' if entry['passes'] else 'FAILS'}", flush=True)
+def run_ours(kernels, noise, faces, folder, options):
+    """Printed elapsed seconds of our program with one kind of kernels."""
+    command = ["./facegen_parallel", *options, "--json", folder / "ours.json", "network.bin", noise, faces, "none"]
+    environment = {**os.environ, **({"FACEGEN_KERNELS": kernels} if kernels else {})}
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, capture_output=True)
+    if done.returncode != 0:
+        raise SystemExit(f"gpu_peers.py: {done.stderr.decode()}")
+    return json.loads((folder / "ours.json").read_text())["seconds"]
 
 
-def gpu_facts():
-    fields = "name,driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.limit"
-    out = subprocess.run(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader", "-i", "0"], capture_output=True)
-    return dict(zip(fields.split(","), (word.strip() for word in out.stdout.decode().split(","))))
+def ours(kernels, counts, runs, folder, noise, checks, options):
+    """One entry an N, timed without outputs. Errors are those of the checked faces, computed first, by themselves."""
+    errors = {}
+    for kind, (given, expected) in checks.items():
+        np.save(folder / "noise.npy", given.float().cpu().numpy())
+        run_ours(kernels, folder / "noise.npy", folder / "ours.npy", folder, options)
+        errors[kind] = float(np.abs(np.load(folder / "ours.npy") - expected.cpu().numpy()).max())
+    for n in counts:
+        np.save(folder / "noise.npy", noise[:n].numpy())
+        seconds = [run_ours(kernels, folder / "noise.npy", "none", folder, options) for _ in range(runs)]
+        yield entry_of("facegen_parallel", n, statistics.median(seconds), errors, kernels=kernels or "best",
+                       fastest_s=min(seconds))
 
 
 def main():
@@ -166,11 +168,10 @@ def main():
     parser.add_argument("--faces", type=int, nargs="+", default=[1000, 8192, 65536], metavar="N")
     parser.add_argument("--kernels", nargs="+", help="kinds of kernels, '' for the best; default: all that the GPU runs")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of ours for each N")
-    parser.add_argument("--peer-faces", type=int, default=32768, help="faces for PyTorch; 0 leaves it out")
+    parser.add_argument("--peer-faces", type=int, default=32768, help="faces for the peers; 0 leaves them out")
     parser.add_argument("--no-compile", action="store_true", help="leave out the compiled modes")
-    parser.add_argument("--json", type=pathlib.Path)
-    parser.add_argument("--scratch", default="/dev/shm", help="folder in memory for our faces")
-    parser.add_argument("--commit", default="", help="what was measured, where git is not at hand")
+    parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: report/measurements)")
+    parser.add_argument("--scratch", default="/dev/shm", help="folder in memory for noise and faces")
     parser.add_argument("--options", type=shlex.split, default=[], help="further options for facegen_parallel, in one word")
     arguments = parser.parse_args()
 
@@ -178,26 +179,28 @@ def main():
     all_kernels = arguments.kernels or (["hopper", "hopper8", "mma", "simt"] if hopper else ["", "mma", "simt"])
 
     layers = folded_weights(ROOT / "network.bin")
-    most = max(arguments.faces + [arguments.peer_faces])
-    noise = torch.rand((most, 100), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    random = torch.Generator().manual_seed(0)
+    noise = torch.rand((max(arguments.faces + [arguments.peer_faces]), 100), generator=random) * 2 - 1
+    double = make_model(layers, torch.float64)
     with torch.no_grad():
-        expected = make_model(layers, torch.float64)(noise[:512].cuda().double())
+        checks = {kind: (given.cuda(), double(given.cuda().double())) for kind, given in (
+            ("uniform", noise[:CHECKED]), ("normal", torch.randn((CHECKED, 100), generator=random)))}
 
     entries = []
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         folder = pathlib.Path(scratch)
-        for n in arguments.faces:
-            np.save(folder / f"noise{n}.npy", noise[:n].numpy())
-            for kernels in all_kernels:
-                entries.append(ours(kernels, n, arguments.runs, folder, expected, arguments.options))
-    if arguments.peer_faces:
-        entries += peers(layers, noise[:arguments.peer_faces].pin_memory(), expected, not arguments.no_compile)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(
-            {"date": time.strftime("%Y-%m-%d"), "gpu": gpu_facts(), "torch": torch.__version__, "commit": arguments.commit,
-             "what": "ours: printed elapsed time, host to host, median; peers: host to host with page-locked memory, and on "
-                     "the device alone; worst error against float64 on 512 faces",
-             "entries": entries}, indent=1) + "\n")
+        for kernels in all_kernels:
+            entries += ours(kernels, arguments.faces, arguments.runs, folder, noise, checks, arguments.options)
+        if arguments.peer_faces:
+            peer_noise = noise[:arguments.peer_faces].pin_memory()
+            entries += pytorch(layers, peer_noise, checks, not arguments.no_compile)
+            torch.cuda.empty_cache()
+            entries += jax(peer_noise, checks, folder)
+    measurement.keep("gpu-peers", {
+        "gpu": measurement.gpus()[0], "torch": torch.__version__, "entries": entries,
+        "what": "ours: printed elapsed time, host to host, median; peers: host to host with page-locked memory, and on the "
+                f"device alone; worst errors against float64 on {CHECKED} faces of each kind of noise"},
+        measurement.this_command(), arguments.json)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,18 @@
 An emulation in numpy on the shipped network, held against float64: operands are rounded to the terms of a split, the
 products of the terms are exact (they fit fp32), sums are fp32, maps between layers are fp32. What it leaves out: that an
 H100 cuts its sums off (kernels/split/format.cuh makes up for that) and sums fp8 products with some 14 bits; for both
-see report/measurements/*-hopper-accuracy.json, which is measured.
+see report/measurements/*-h100-lost-bits.json and *-h100-hopper-accuracy.json, which are measured.
 
-    bench/operand_splits.py [--faces 64] [--json report/measurements/operand-splits.json]
+    bench/operand_splits.py [--faces 64]
 
 Operands are scaled by powers of two as the Hopper kernels do: weights of an output channel to [2^13, 2^14), maps so that
 their root mean square lies near 2^4, in one piece. Needs numpy.
 """
 import argparse
-import json
 import pathlib
 import sys
 
+import measurement
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -124,16 +124,18 @@ def faces(network, noise, multiply):
     parts = reference.split(network)
     sums = scaled(multiply, noise, np.ascontiguousarray(parts["proj.weight"].T)) + parts["proj.bias"]
     x = sums.reshape(-1, 4, 4, 512)
-    for name, side, _, k in reference.TCONVS:
-        scale = (parts[f"{name}.in.gamma"].astype(np.float64) /
-                 np.sqrt(parts[f"{name}.in.var"].astype(np.float64) + reference.EPS))
-        shift = parts[f"{name}.in.beta"] - scale * parts[f"{name}.in.mean"]
+    for before, layer in zip(reference.LAYERS, reference.TCONVS):
+        beta, gamma, mean, var = (parts[f"{before.name}.{part}"].astype(np.float64)
+                                  for part in ("beta", "gamma", "mean", "var"))
+        scale = gamma / np.sqrt(var + reference.EPS)
+        shift = beta - scale * mean
         x = np.maximum(scale.astype(np.float32) * x + shift.astype(np.float32), 0)
-        full = np.zeros((len(x), 2 * side + 3, 2 * side + 3, k), np.float32)
+        side = layer.h
+        full = np.zeros((len(x), 2 * side + 3, 2 * side + 3, layer.k), np.float32)
         for r in range(5):
             for s in range(5):
-                full[:, r:r + 2 * side:2, s:s + 2 * side:2] += scaled(multiply, x, parts[f"{name}.weight"][r, s])
-        x = full[:, 1:1 + 2 * side, 1:1 + 2 * side] + parts[f"{name}.bias"]
+                full[:, r:r + 2 * side:2, s:s + 2 * side:2] += scaled(multiply, x, parts[f"{layer.name}.weight"][r, s])
+        x = full[:, 1:1 + 2 * side, 1:1 + 2 * side] + parts[f"{layer.name}.bias"]
     return np.tanh(x)
 
 
@@ -141,10 +143,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", type=pathlib.Path, default=ROOT / "network.bin")
     parser.add_argument("--faces", type=int, default=64)
-    parser.add_argument("--json", type=pathlib.Path, help="write the figures here")
+    parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: report/measurements)")
     arguments = parser.parse_args()
 
-    network = np.fromfile(arguments.network, "<f4")
+    network = reference.join(reference.network_file.read(arguments.network))
     noise = np.random.default_rng(64).uniform(-1, 1, (arguments.faces, 100)).astype(np.float32)
     exact = reference.faces(network, noise)
     rows = []
@@ -157,11 +159,10 @@ def main():
                      "share_off_by_1e-3": float(np.mean(error >= 1e-3))})
         print(f"{name:>16} {products:>8} {rows[-1]['worst_error']:>12.2e} {rows[-1]['rms_error']:>10.2e} "
               f"{rows[-1]['share_off_by_1e-3']:>11.3%}", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(
-            {"program": "bench/operand_splits.py", "what": "numpy emulation of operand splits, whole network, error of the "
-             "faces against float64; cost: in 16-bit products", "network": arguments.network.name,
-             "faces": arguments.faces, "splits": rows}, indent=1) + "\n")
+    measurement.keep("operand-splits", {
+        "what": "numpy emulation of operand splits, whole network, error of the faces against float64; cost: in 16-bit "
+                "products", "network": arguments.network.name, "faces": arguments.faces, "splits": rows},
+        measurement.this_command(), arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Everything that several GPUs of one machine show, in one go and under ten minutes.
+"""Everything that several GPUs of one machine show, what matters most first, within four minutes on two GPUs.
 
   machine     GPUs, how they hang together, NUMA nodes, driver, clocks
-  copies      to host memory: each GPU alone, all together, near, spread and unplaced; all cores beside them
-  same bytes  faces of several GPUs and ranks against those of one GPU, byte for byte
-  lost GPU    one that fails in the middle: one sentence, status 3, the whole job ends
   scaling     printed elapsed time (noise from .npy, no outputs), median of several runs: one rank that drives all GPUs,
               and one rank a GPU; strong (the same faces) and weak (as many faces a GPU), speed-up, efficiency
   switches    the same with all GPUs without shared arrays (FACEGEN_SHARE=0), and without NUMA placement (FACEGEN_NUMA=0)
+  copies      to host memory: each GPU alone, all together, near, spread and unplaced; all cores beside them
+  same bytes  faces of several GPUs and ranks against those of one GPU, byte for byte
+  lost GPU    one that fails in the middle: one sentence, status 3, the whole job ends
 
 Builds what it needs (make, nvcc). With one GPU it runs what one GPU can show, in less than a minute; without mpirun it
 leaves the ranks out; without a GPU it says SKIPPED. Prints a table; --json keeps the raw figures. Exit status 1 where
@@ -26,6 +26,7 @@ import subprocess
 import tempfile
 import time
 
+import measurement
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -36,30 +37,18 @@ GOALS = {2: 1.95, 4: 3.8}  # GPUs -> speed-up over one
 os.environ.update(HWLOC_COMPONENTS="-gl", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
 
 
-def output_of(*command):
-    """What a command says, or '' where there is no such command or it fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        return done.stdout if done.returncode == 0 else ""
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-
-
 def available_bytes():
     found = re.search(r"MemAvailable:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())
     return int(found.group(1)) << 10
 
 
-def machine_facts():
-    fields = ["index", "name", "pci.bus_id", "driver_version", "pcie.link.gen.max", "pcie.link.width.max", "clocks.sm",
-              "clocks.max.sm", "clocks.mem", "power.limit"]
-    rows = output_of("nvidia-smi", "--query-gpu=" + ",".join(fields), "--format=csv,noheader").splitlines()
+def layout():
+    """How the machine is put together."""
     keep = ("Model name", "Socket", "Core", "Thread", "CPU(s)", "NUMA")
-    return {"gpus": [dict(zip(fields, (word.strip() for word in row.split(",")))) for row in rows],
-            "topology": output_of("nvidia-smi", "topo", "-m").splitlines(),
-            "cpu": [line for line in output_of("lscpu").splitlines() if line.startswith(keep)],
+    return {"topology": measurement.output_of("nvidia-smi", "topo", "-m").splitlines(),
+            "lscpu": [line for line in measurement.output_of("lscpu").splitlines() if line.startswith(keep)],
             "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-            "mpi": (output_of("mpirun", "--version").splitlines() or [""])[0]}
+            "mpi": (measurement.output_of("mpirun", "--version").splitlines() or [""])[0]}
 
 
 class Bench:
@@ -72,6 +61,12 @@ class Bench:
     def leave_out(self, what, why):
         self.left_out.append(f"{what}: {why}")
         print(f"left out: {what}: {why}", flush=True)
+
+    def time_left(self, what):
+        """Whether something new may begin; says so where not."""
+        if time.monotonic() > self.end:
+            self.leave_out(what, "the time is over (--minutes)")
+        return time.monotonic() <= self.end
 
     def fail(self, what):
         self.failures.append(what)
@@ -142,10 +137,10 @@ class Bench:
         needed = int(1.1 * n * (FACE_BYTES + 2 * NOISE_BYTES)) + (2 << 30)
         if needed > available_bytes():
             return self.leave_out(what, f"{needed >> 30} GiB of host memory needed, {available_bytes() >> 30} free")
-        if time.monotonic() > self.end:
-            return self.leave_out(what, "the time is over (--minutes)")
+        if not self.time_left(what):
+            return None
         times = []
-        for _ in range(self.runs):
+        for _ in range(min(self.runs, 3) if switches else self.runs):
             done = self.run(n, gpus, ranks, **switches)
             found = re.search(r"Elapsed time : ([\d.]+) sec", done.stdout)
             if done.returncode != 0 or not found:
@@ -163,20 +158,14 @@ def counts(gpus):
 
 def ways_to_scale(gpus, faces, most_ranks):
     """(n, GPUs, ranks, switches), what matters most first."""
-    ways = []
-    for n in faces:
-        for k in counts(gpus):
-            ways.append((n, k, 1, {}))
-            if 1 < k <= most_ranks:
-                ways.append((n, k, k, {}))
-        if n == faces[0] and gpus > 1:
-            ways.append((n, gpus, 1, {"FACEGEN_NUMA": "0"}))
-            if gpus <= most_ranks:
-                ways += [(n, gpus, gpus, {"FACEGEN_SHARE": "0"}), (n, gpus, gpus, {"FACEGEN_NUMA": "0"})]
-    if gpus == 1 and most_ranks > 1:
-        ways += [(faces[0], 1, 2, {}), (faces[0], 1, 2, {"FACEGEN_SHARE": "0"})]  # the second rank has no GPU
-    for k in counts(gpus)[1:]:  # weak
-        ways += [(k * faces[0], k, ranks, {}) for ranks in (1, min(k, most_ranks))]
+    first, all_ranks = faces[0], gpus if gpus <= most_ranks else 1
+    ways = [(n, k, ranks, {}) for n in faces for k in counts(gpus) for ranks in (1, min(k, most_ranks))]  # strong
+    ways += [(k * first, k, ranks, {}) for k in counts(gpus)[1:] for ranks in (1, min(k, most_ranks))]  # weak
+    if gpus > 1:
+        ways += [(first, gpus, 1, {"FACEGEN_NUMA": "0"}), (first, gpus, all_ranks, {"FACEGEN_NUMA": "0"})]
+        ways += [(first, gpus, all_ranks, {"FACEGEN_SHARE": "0"})] if all_ranks > 1 else []
+    elif most_ranks > 1:
+        ways += [(first, 1, 2, {}), (first, 1, 2, {"FACEGEN_SHARE": "0"})]  # the second rank has no GPU
     return [way for i, way in enumerate(ways) if way not in ways[:i]]
 
 
@@ -226,19 +215,18 @@ def build():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=int, nargs="+", default=[65536, 262144], metavar="N")
-    parser.add_argument("--same", type=int, nargs="+", default=[1000, 8192], metavar="N", help="faces compared byte for byte")
-    parser.add_argument("--runs", type=int, default=5, help="of each way to share out (default 5)")
-    parser.add_argument("--minutes", type=float, default=8, help="begin nothing new after so many (default 8)")
-    parser.add_argument("--json", type=pathlib.Path, help="write the figures here")
+    parser.add_argument("--same", type=int, nargs="+", default=[8192], metavar="N",
+                        help="faces compared byte for byte")
+    parser.add_argument("--runs", type=int, default=5, help="of each way to share out (default 5; 3 with a switch)")
+    parser.add_argument("--minutes", type=float, default=3.5, help="begin nothing new after so many (default 3.5)")
+    parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: report/measurements)")
     parser.add_argument("--scratch", default="/dev/shm", help="folder in memory for noise and faces")
-    parser.add_argument("--commit", default="", help="what was measured, where git is not at hand")
     parser.add_argument("--simulated", type=pathlib.Path, metavar="PROGRAM",
                         help="a dry run: this program (tests/simulated_gpus.cpp) in place of facegen_parallel")
     arguments = parser.parse_args()
 
-    start = time.monotonic()
     gpus = int(os.environ.get("FACEGEN_SIMULATED_GPUS", 2)) if arguments.simulated else \
-        output_of("nvidia-smi", "-L").count("GPU ")
+        measurement.output_of("nvidia-smi", "-L").count("GPU ")
     if gpus == 0:
         print("SKIPPED: no GPU here (nvidia-smi lists none)")
         return 0
@@ -249,46 +237,46 @@ def main():
     else:
         arguments.program = ROOT / "facegen_parallel"
         copy_rates = build()
-    with_ranks = shutil.which("mpirun") and "MPI" in output_of(arguments.program, "--version").replace("no MPI", "")
+    with_ranks = shutil.which("mpirun") and "MPI" in measurement.output_of(arguments.program, "--version").replace("no MPI", "")
     arguments.ranks = 64 if with_ranks else 1
 
-    facts = machine_facts()
-    print("\n".join(facts["topology"] + facts["cpu"]))
+    facts = layout()
+    print("\n".join(facts["topology"] + facts["lscpu"]))
     faces = arguments.faces
     copies = None
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        start = time.monotonic()
         bench = Bench(arguments, gpus, pathlib.Path(scratch))
         if not with_ranks:
             bench.leave_out("several ranks", "no mpirun here, or facegen_parallel was built without MPI")
         if gpus == 1:
             bench.leave_out("scaling", "one GPU here; what follows is what one GPU can show")
             faces = faces[:1]
-        if copy_rates:
-            subprocess.run([copy_rates, bench.folder / "copies.json"], check=True)
-            copies = json.loads((bench.folder / "copies.json").read_text())
-            print_copies(copies)
-        same = [entry for n in arguments.same for entry in bench.same_bytes(n)]
-        for path in bench.folder.glob("*.npy"):  # memory for what follows
-            path.unlink()
-        lost = [bench.lost_gpu(faces[0], ranks) for ranks in ([1, max(2, gpus)] if with_ranks else [1])]
         entries = []
         for n, k, ranks, switches in ways_to_scale(gpus, faces, arguments.ranks):
             entry = bench.elapsed(n, k, ranks, **switches)
             entries += [entry] if entry else []
-    add_speed_ups(entries, faces)
-    print_table(entries)
-    if copies:
-        print_copies(copies)
+        add_speed_ups(entries, faces)
+        print_table(entries)
+        for path in bench.folder.glob("*.npy"):  # memory for what follows
+            path.unlink()
+        if copy_rates and bench.time_left("copies"):
+            subprocess.run([copy_rates, bench.folder / "copies.json"], check=True)
+            copies = json.loads((bench.folder / "copies.json").read_text())
+            print_copies(copies)
+        same = [entry for n in arguments.same if bench.time_left(f"same bytes of {n} faces")
+                for entry in bench.same_bytes(n)]
+        lost = [bench.lost_gpu(faces[0], ranks) for ranks in ([1, max(2, gpus)] if with_ranks else [1])
+                if bench.time_left(f"a lost GPU, {ranks} ranks")]
     minutes = (time.monotonic() - start) / 60
     print(f"{len(bench.failures)} failures, {len(bench.left_out)} left out, {minutes:.1f} minutes")
-    if arguments.json:
-        commit = arguments.commit or output_of("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD").strip()
-        arguments.json.write_text(json.dumps(
-            {"date": time.strftime("%Y-%m-%d"), "commit": commit, "simulated": bool(arguments.simulated), "machine": facts,
-             "what": "seconds: printed elapsed time, host to host, median of runs_s; speed_up: over one GPU on as many faces; "
-                     "weak_efficiency: one GPU's time for its share over this time",
-             "minutes": round(minutes, 2), "copies": copies, "same_bytes": same, "lost_gpu": lost, "entries": entries,
-             "left_out": bench.left_out, "failures": bench.failures}, indent=1) + "\n")
+    if arguments.json or not arguments.simulated:
+        measurement.keep("gpu-scaling", {
+            "simulated": bool(arguments.simulated), **facts,
+            "what": "seconds: printed elapsed time, host to host, median of runs_s; speed_up: over one GPU on as many faces; "
+                    "weak_efficiency: one GPU's time for its share over this time",
+            "minutes": round(minutes, 2), "entries": entries, "copies": copies, "same_bytes": same, "lost_gpu": lost,
+            "left_out": bench.left_out, "failures": bench.failures}, measurement.this_command(), arguments.json)
     return 1 if bench.failures else 0
 
 

@@ -2,21 +2,21 @@
 """Whole runs, from start to exit: facegen_parallel against the same computation behind a course-like driver.
 
 For each N: the median wall time of a few runs, the parts of ours (from its --json), and the most memory that either
-held. Prints a table; writes JSON and, where matplotlib is found, a plot.
+held. Prints a table.
 
-Run by `make bench`. Needs nothing but the built programs; numpy for N beyond the shipped inputs.
+Run by `make bench`. Needs NumPy.
 """
 import argparse
 import json
 import os
 import pathlib
-import platform
 import shlex
 import statistics
 import subprocess
 import tempfile
 import time
 
+import measurement
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -42,13 +42,6 @@ def write_noise(path, n):
     with open(path, "w") as file:
         file.write(f"{n}\n")
         np.savetxt(file, noise, fmt="%f")
-
-
-def processor():
-    for line in open("/proc/cpuinfo"):
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
 
 
 def compare(n, driver, folder, runs, arguments):
@@ -89,39 +82,13 @@ def memory_over_n(folder, sizes, arguments):
     return rows
 
 
-def plot(rows, path):
-    """Whole-run time over N with its parts, ours and the peer's."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    pyplot.rcParams.update({"font.size": 9, "svg.hashsalt": "facegen"})
-    figure, axes = pyplot.subplots(figsize=(6.4, 4.0), constrained_layout=True)
-    n = [row["faces"] for row in rows]
-    colours = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]  # Okabe and Ito
-    axes.plot(n, [row["peer"]["seconds"] for row in rows], "o--", color="#000000", label="course-like driver, whole run")
-    axes.plot(n, [row["seconds"] for row in rows], "o-", color=colours[0], label="facegen_parallel, whole run")
-    for stage, colour in zip(("compute", "write data", "write picture", "read noise", "initialize"), colours[1:]):
-        axes.plot(n, [max(row["stages_s"].get(stage, 0), 1e-4) for row in rows], ".-", linewidth=0.8, color=colour,
-                  label=f"its stage: {stage}")
-    axes.set(xscale="log", yscale="log", xlabel="faces, N", ylabel="time, s")
-    axes.grid(True, which="major", linewidth=0.3)
-    axes.legend(fontsize=7)
-    figure.savefig(path, dpi=160)
-    return True
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("driver", help="the built course_like_driver")
     parser.add_argument("--faces", type=int, nargs="+", default=[10, 100, 1000, 4096, 16384], metavar="N")
     parser.add_argument("--memory", type=int, nargs="*", default=[], metavar="N", help="also the memory over these N")
     parser.add_argument("--runs", type=int, default=3, help="of each program for each N (default 3)")
-    parser.add_argument("--json", type=pathlib.Path, help="write the figures here")
-    parser.add_argument("--plot", type=pathlib.Path, help="draw them here (.png)")
-    parser.add_argument("--note", default="", help="one line for the JSON: what else should be known of this run")
+    parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: report/measurements)")
     parser.add_argument("--scratch", default=None, help="folder for the output files (default: the system's)")
     parser.add_argument("--options", type=shlex.split, default=[], help="further options for facegen_parallel, in one word")
     arguments = parser.parse_args()
@@ -139,14 +106,8 @@ def main():
         memory = memory_over_n(folder, arguments.memory, arguments.options)
     for row in memory:
         print(f"{row['faces']:>8} faces: {row['seconds']:.1f} s, {row['peak_mib']:.0f} MiB")
-    if arguments.json:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True).stdout
-        arguments.json.write_text(json.dumps(
-            {"date": time.strftime("%Y-%m-%d"), "machine": processor(), "cores": len(os.sched_getaffinity(0)),
-             "commit": commit.decode().strip(), "what": "whole runs, wall time from start to exit, medians",
-             "note": arguments.note, "entries": rows, "memory": memory}, indent=1) + "\n")
-    if arguments.plot and not plot(rows, arguments.plot):
-        print("no matplotlib here: no plot")
+    measurement.keep("whole-run", {"what": "whole runs, wall time from start to exit, medians", "entries": rows,
+                                   "memory": memory}, measurement.this_command(), arguments.json)
 
 
 if __name__ == "__main__":

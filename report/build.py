@@ -2,11 +2,10 @@
 """report.md + report/measurements -> report.pdf, and README's "How fast" from how_fast.md.
 
     report/build.py              everything; needs pandoc, weasyprint, matplotlib (scripts/install_deps.sh report)
-    report/build.py --text       the report's text with its numbers in place, to standard output; needs nothing
-    report/build.py --readme     README.md's section alone; needs nothing
+    report/build.py --text       the report's text with its numbers in place, to standard output; needs NumPy
+    report/build.py --readme     README.md's section alone; needs NumPy
 
-In the text: {{name|format}} is a number (sources.py), {{table:name}} a table (tables.py), and what stands between the
-lines `::: if KIND` and `::: end` is there only if a measurement of that kind is.
+In the text: {{name|format}} is a number (sources.py), {{table:name}} a table (tables.py).
 """
 import argparse
 import hashlib
@@ -40,8 +39,6 @@ sources.DERIVED.update({
 def text(numbers):
     """report.md, resolved."""
     source = (REPORT / "report.md").read_text(encoding="utf-8")
-    source = re.sub(r"^::: if (\S+)\n(.*?)^::: end\n",
-                    lambda m: m[2] if sources.files(m[1], numbers.folder) else "", source, flags=re.M | re.S)
     source = re.sub(r"\{\{table:(\w+)\}\}", lambda m: tables.TABLES[m[1]](numbers), source)
     return sources.resolve(source, numbers)
 

@@ -2,19 +2,24 @@
 
     {{hopper.65536.faces_per_s|thousands}}      in a text: a name of SOURCES or DERIVED, and a format of FORMATS
 
-A measurement lies in report/measurements/[DATE-]KIND.json. For each number the latest date that has it counts, so that a
-new file replaces an old one by being there. A path goes through the JSON: keys, and of a list the items that [key=value]
+A measurement lies in report/measurements/DATE-KIND.json, where KIND is MACHINE-WHAT if a command of bench/ wrote it. The
+latest date of a kind counts, so that a new file replaces an old one by being there; what it lacks is missing. A path goes through the JSON: keys, and of a list the items that [key=value]
 picks, the last one where several fit.
 """
 import json
 import math
 import pathlib
 import re
+import sys
 
 REPORT = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(REPORT.parent / "scripts"))
+from network_file import LAYERS as NETWORK  # noqa: E402
+
 PEERS, EARLIER_PEERS, LIMITS = "h100-peers", "h100-peers-0cf57a9", "h100-limits"
-RUNS, LAYERS, DEVICE = "h100-hopper-runs", "h100-hopper-layers", "h100-device-hopper"
-GPUS = "h100-multigpu"
+RUNS, LAYERS, DEVICE = "h100-hopper-runs", "h100-layers-hopper", "h100-layers-simt"
+GPUS, SPLITS = "h100x2-scaling", "epyc-avx512-2-operand-splits"
+CPU, HOST = "epyc-avx512-2", "xeon-avx512-16"  # two cores by themselves; the sixteen of the H100's host
 CHUNK = 2048  # faces of a chunk on an H100: kChunkFaces of kernels/hopper/generator.cu
 
 # name: (kind of file, path). {} stands for each of the words that follow.
@@ -45,18 +50,18 @@ SOURCES = {
     "gpu.power": (PEERS, "gpu/power.limit"),
     "peers.date": (PEERS, "date"),
 
-    "layers.{}.us": (LAYERS, "steps[-1]/chunks[faces=2048]/layers[layer={}]/us", "proj tconv1 tconv2 tconv3 tconv4"),
-    "layers.{}.tflops": (LAYERS, "steps[-1]/chunks[faces=2048]/layers[layer={}]/tflops_fp16",
+    "layers.{}.us": (LAYERS, "chunks[faces=2048]/layers[layer={}]/us", "proj tconv1 tconv2 tconv3 tconv4"),
+    "layers.{}.tflops": (LAYERS, "chunks[faces=2048]/layers[layer={}]/tflops_fp16",
                          "proj tconv1 tconv2 tconv3 tconv4"),
-    "on_device.faces_per_s": (LAYERS, "steps[-1]/chunks[faces=2048]/faces_per_s"),
-    "load.us": (LAYERS, "steps[-1]/load_us"),
+    "on_device.faces_per_s": (LAYERS, "chunks[faces=2048]/faces_per_s"),
+    "load.us": (LAYERS, "load_us"),
     "overlap.before": (RUNS, "entries[kernels=hopper, launches one after another][faces=65536]/seconds"),
     "overlap.after": (RUNS, "entries[kernels=hopper][faces=65536]/seconds"),
     "chunk.{}.seconds": (RUNS, "by_chunk[chunk={}][faces=65536]/seconds/median", "512 1024 2048 4096"),
     "multiprocessors": (DEVICE, "multiprocessors"),
     "clock_mhz": (DEVICE, "clock_mhz"),
-    "fma_peak.tflops": ("h100-device-simt", "limits/fp32_tflops"),
-    "simt.share": ("h100-device-simt", "runs[program=device, host to host][faces=65536]/share_of_fp32_peak"),
+    "fma_peak.tflops": (DEVICE, "limits/fp32_tflops"),
+    "simt.share": (DEVICE, "runs[program=device, host to host][faces=65536]/share_of_fp32_peak"),
     "simt.issue_slots": ("h100-simt", "tconv2_by_ncu/issue_slots_used"),
     "pcie.out": (DEVICE, "limits/to_host_gb_s"),
     "pcie.in": (DEVICE, "limits/to_gpu_gb_s"),
@@ -68,23 +73,23 @@ SOURCES = {
     "mma.worst_error": (PEERS, "entries[kernels=mma][faces=65536]/worst_error"),
     "mma.many": ("h100-hopper-accuracy", "rows[layers=none, mma.sync: sums of 16 channels, added in fp32]/worst"),
     "eight.worst.{}": ("h100-hopper-accuracy", "rows[layers={}]/worst", "none|1|2|3|1, 2|1, 2, 3|1, 2, 3, as kept"),
-    "eight.before.us": (LAYERS, "steps[step=as the day before]/chunks[faces=2048]/layers[layer=tconv1]/us"),
+    "eight.before.us": ("h100-hopper-layers", "steps[step=as the day before]/chunks[faces=2048]/layers[layer=tconv1]/us"),
     "amx.{}": ("cpu-amx", "scaling[isa=amx][threads={}]/faces_per_s_best", "1 4 16"),
     "amx.avx512.{}": ("cpu-amx", "scaling[isa=avx512][threads={}]/faces_per_s_best", "1 4 16"),
     "amx.median": ("cpu-amx", "scaling[isa=amx][threads=16]/faces_per_s_median"),
     "amx.avx512.median": ("cpu-amx", "scaling[isa=avx512][threads=16]/faces_per_s_median"),
 
     "accuracy.worst": ("h100-hopper-accuracy", "faces_65536/worst"),
-    "accuracy.uncorrected": ("h100-hopper-accuracy", "rows[kLoss=0.0]/faces_worst"),
-    "accuracy.corrected": ("h100-hopper-accuracy", "rows[residual_bits=7]/faces_worst"),
-    "accuracy.tconv1_uncorrected": ("h100-hopper-accuracy", "rows[kLoss=0.0]/tconv1_rms_relative"),
-    "accuracy.tconv1_corrected": ("h100-hopper-accuracy", "rows[residual_bits=7]/tconv1_rms_relative"),
-    "accuracy.5bits": ("h100-hopper-accuracy", "residual_bits[bits=5, cut]/faces_worst"),
-    "bits.all": ("h100-hopper-accuracy", "residual_bits[bits=11 (all)]/steady_faces_per_s_4096/median"),
-    "bits.7": ("h100-hopper-accuracy", "residual_bits[bits=7, rounded]/steady_faces_per_s_4096/median"),
-    "split.{}.worst": ("operand-splits", "splits[split={}]/worst_error",
+    "accuracy.uncorrected": ("h100-lost-bits", "rows[kLoss=0.0]/faces_worst"),
+    "accuracy.corrected": ("h100-lost-bits", "rows[residual_bits=7]/faces_worst"),
+    "accuracy.tconv1_uncorrected": ("h100-lost-bits", "rows[kLoss=0.0]/tconv1_rms_relative"),
+    "accuracy.tconv1_corrected": ("h100-lost-bits", "rows[residual_bits=7]/tconv1_rms_relative"),
+    "accuracy.5bits": ("h100-lost-bits", "residual_bits[bits=5, cut]/faces_worst"),
+    "bits.all": ("h100-lost-bits", "residual_bits[bits=11 (all)]/steady_faces_per_s_4096/median"),
+    "bits.7": ("h100-lost-bits", "residual_bits[bits=7, rounded]/steady_faces_per_s_4096/median"),
+    "split.{}.worst": (SPLITS, "splits[split={}]/worst_error",
                        "fp32|fp16|tf32|bf16|fp16 x2|bf16 x3|fp16 x3|fp16 x3, 7 bits|tf32 x3|fp16 + 2 e4m3"),
-    "split.faces": ("operand-splits", "faces"),
+    "split.faces": (SPLITS, "faces"),
     "study.{}": ("h100-design-study", "library_tflops/{}", "fp32 tf32 fp16 bf16"),
     "study.sequential": ("h100-design-study", "course_sequential_seconds_a_face"),
     "study.student": ("h100-design-study", "public_student_solution_seconds_for_1000_faces"),
@@ -92,18 +97,18 @@ SOURCES = {
     "goal.seconds_1000": ("h100-design-study", "goals/seconds_for_1000_faces"),
     "goal.fma_share": ("h100-design-study", "goals/share_of_fma_peak"),
 
-    "cpu.ours": ("cpu-peers", "results/facegen_parallel/faces_per_s_best"),
-    "cpu.torch": ("cpu-peers", "results/torch channels_last/faces_per_s_best"),
-    "cpu.onnxruntime": ("cpu-peers", "results/onnxruntime/faces_per_s_best"),
-    "cpu.ratio": ("cpu-peers", "ours_over_best_peer/faces_per_s_best"),
-    "cpu.torch.error": ("cpu-peers", "results/torch channels_last/worst_error"),
-    "cpu.worst_error": ("cpu-peers", "results/facegen_parallel/worst_error"),
-    "cpu.share.1": ("cpu-layers", "runs[isa=avx512][threads=1][faces=1024]/share_of_peak_best"),
-    "cpu.share.2": ("cpu-layers", "runs[isa=avx512][threads=2][faces=1024]/share_of_peak_best"),
+    "cpu.ours": (f"{CPU}-peers", "results/facegen_parallel/faces_per_s_best"),
+    "cpu.torch": (f"{CPU}-peers", "results/torch channels_last/faces_per_s_best"),
+    "cpu.onnxruntime": (f"{CPU}-peers", "results/onnxruntime/faces_per_s_best"),
+    "cpu.ratio": (f"{CPU}-peers", "ours_over_best_peer/faces_per_s_best"),
+    "cpu.torch.error": (f"{CPU}-peers", "results/torch channels_last/worst_error"),
+    "cpu.worst_error": (f"{CPU}-peers", "results/facegen_parallel/worst_error"),
+    "cpu.share.1": (f"{CPU}-layers", "runs[isa=avx512][threads=1][faces=1024]/share_of_peak_best"),
+    "cpu.share.2": (f"{CPU}-layers", "runs[isa=avx512][threads=2][faces=1024]/share_of_peak_best"),
     "cpu.one_chain": ("cpu-ladder", "accuracy_256_faces_worst_error_against_float64/one chain a pixel"),
     "cpu.runs_of_128": ("cpu-ladder", "accuracy_256_faces_worst_error_against_float64/runs of 128"),
-    "host.faces_per_s.{}": ("h100-host-cpu", "runs[isa=avx512][threads={}][faces=1024]/faces_per_s_best", "1 2 4 8 16"),
-    "host.share.{}": ("h100-host-cpu", "runs[isa=avx512][threads={}][faces=1024]/share_of_peak_best", "1 2 4 8 16"),
+    "host.faces_per_s.{}": (f"{HOST}-layers", "runs[isa=avx512][threads={}][faces=1024]/faces_per_s_best", "1 2 4 8 16"),
+    "host.share.{}": (f"{HOST}-layers", "runs[isa=avx512][threads={}][faces=1024]/share_of_peak_best", "1 2 4 8 16"),
 
     "one_gpu.{}.seconds": (GPUS, "entries[gpus=1][faces={}]/seconds", "65536"),
     "one_gpu.{}.faces_per_s": (GPUS, "entries[gpus=1][faces={}]/faces_per_s", "65536 262144"),
@@ -122,13 +127,13 @@ SOURCES = {
     "copies.alone": (GPUS, "copies/to_host[placement=spread]/alone_bytes_per_s/median"),
     "copies.together": (GPUS, "copies/to_host[placement=spread]/together_bytes_per_s"),
 
-    "text.file.fprintf": ("h100-host-text", "[what=text out, fprintf][target=file]"),
-    "text.file.1": ("h100-host-text", "[what=text out, ours][target=file][threads=1]"),
-    "text.file.16": ("h100-host-text", "[what=text out, ours][target=file][threads=16]"),
-    "whole.seconds": ("cpu-whole-run", "entries[faces=16384]/seconds"),
-    "whole.peer": ("cpu-whole-run", "entries[faces=16384]/peer/seconds"),
-    "whole.mib": ("cpu-whole-run", "memory[faces=50000]/peak_mib"),
-    "whole.peer_mib": ("cpu-whole-run", "entries[faces=16384]/peer/peak_mib"),
+    "text.file.fprintf": (f"{HOST}-text", "rows[what=text out, fprintf][target=file]"),
+    "text.file.1": (f"{HOST}-text", "rows[what=text out, ours][target=file][threads=1]"),
+    "text.file.16": (f"{HOST}-text", "rows[what=text out, ours][target=file][threads=16]"),
+    "whole.seconds": (f"{CPU}-whole-run", "entries[faces=16384]/seconds"),
+    "whole.peer": (f"{CPU}-whole-run", "entries[faces=16384]/peer/seconds"),
+    "whole.mib": (f"{CPU}-whole-run", "memory[faces=50000]/peak_mib"),
+    "whole.peer_mib": (f"{CPU}-whole-run", "entries[faces=16384]/peer/peak_mib"),
 }
 
 
@@ -137,16 +142,6 @@ class NoNumber(LookupError):
 
 
 # ---- Files and paths
-
-def files(kind, folder):
-    """The files of a kind, latest date first."""
-    pattern = re.compile(r"(\d{4}-\d\d-\d\d-)?" + re.escape(kind) + r"\.json")
-    return sorted((path for path in folder.iterdir() if pattern.fullmatch(path.name)), reverse=True)
-
-
-def load(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
 
 def pick(items, conditions):
     """The last of a list's items that fits all of [key=value]; [-1]: the last."""
@@ -186,28 +181,42 @@ class Numbers:
     def __init__(self, folder=REPORT / "measurements"):
         self.folder = folder
         self.table = expand(SOURCES)
+        self.loaded = {}  # {file: what it holds}
+
+    def file(self, kind):
+        """The newest file of a kind."""
+        pattern = re.compile(r"\d{4}-\d\d-\d\d-" + re.escape(kind) + r"\.json")
+        found = [path for path in self.folder.iterdir() if pattern.fullmatch(path.name)]
+        if not found:
+            raise NoNumber(f"there is no DATE-{kind}.json in {self.folder}")
+        return max(found)
+
+    def load(self, path):
+        """What a file holds."""
+        if path not in self.loaded:
+            self.loaded[path] = json.loads(path.read_text(encoding="utf-8"))
+        return self.loaded[path]
 
     def latest(self, kind):
-        """The newest file of a kind, read; None where there is none."""
-        found = files(kind, self.folder)
-        return load(found[0]) if found else None
+        """What the newest file of a kind holds."""
+        return self.load(self.file(kind))
 
     def source(self, name):
-        """(file, value) of a name of SOURCES."""
+        """The value of a name of SOURCES, from the newest file of its kind and from no older one."""
         kind, path = self.table[name]
-        for file in files(kind, self.folder):
-            try:
-                return file, follow(load(file), path)
-            except LookupError:
-                continue
-        raise NoNumber(f"'{name}': no {kind}.json in {self.folder} has {path}")
+        try:
+            return follow(self.latest(kind), path)
+        except NoNumber:
+            raise
+        except LookupError as error:
+            raise NoNumber(f"'{name}': {self.file(kind).name} has no {path}") from error
 
     def __call__(self, name):
         if name in DERIVED:
             return DERIVED[name](self)
         if name not in self.table:
             raise NoNumber(f"'{name}' is no name of report/sources.py")
-        return self.source(name)[1]
+        return self.source(name)
 
 
 def faces_a_second(row):
@@ -217,17 +226,15 @@ def faces_a_second(row):
 
 # ---- Numbers made of numbers
 
-# The network (network.h): input side H, channels C and K. proj has 100 inputs and 16 positions.
-TCONVS = {"tconv1": (4, 512, 256), "tconv2": (8, 256, 128), "tconv3": (16, 128, 64), "tconv4": (32, 64, 3)}
+BY_NAME = {layer.name: layer for layer in NETWORK}
+LAYER_NAMES = list(BY_NAME)
 FACE_BYTES = 64 * 64 * 3 * 4
 
 
 def multiply_adds(layer):
     """Those that a face needs, without taps off the border."""
-    if layer == "proj":
-        return 100 * 8192
-    h, c, k = TCONVS[layer]
-    return (5 * h - 3) ** 2 * c * k
+    _, h, c, out_h, k, _ = BY_NAME[layer]
+    return ((5 * h - 3) if h > 1 else out_h) ** 2 * c * k
 
 
 def units(layer):
@@ -239,11 +246,10 @@ def map_bytes(layer):
     """What a face's maps cost in device memory: input read and output written once, 4 bytes a value."""
     if layer == "proj":
         return 4 * (128 + 8192)  # the noise is padded to 128
-    h, c, k = TCONVS[layer]
-    return 4 * h * h * (c + 4 * k)
+    _, h, c, out_h, k, _ = BY_NAME[layer]
+    return 4 * (h * h * c + out_h * out_h * k)
 
 
-LAYER_NAMES = ["proj", *TCONVS]
 FLOPS = 2 * sum(multiply_adds(layer) for layer in LAYER_NAMES)  # of a face
 
 
@@ -311,7 +317,7 @@ DERIVED = {
     "chunk": lambda n: CHUNK,
     "limit.fp32": lambda n: n("fma_peak.tflops") * 1e12 / FLOPS,
     "limit.three": lambda n: n("study.fp16") * 1e12 / (3 * FLOPS),
-    "border.waste": lambda n: (100 * 8192 + sum((5 * h) ** 2 * c * k for h, c, k in TCONVS.values())) / (FLOPS / 2),
+    "border.waste": lambda n: (100 * 8192 + sum((5 * layer.h) ** 2 * layer.c * layer.k for layer in NETWORK[1:])) / (FLOPS / 2),
     "host.first_doubling": lambda n: n("host.faces_per_s.2") / n("host.faces_per_s.1"),
     "power.limit": lambda n: f"{float(n('gpu.power').split()[0]):.0f} W",
     "profile.clock_mhz": lambda n: n("profile.tconv2")["cycles"] / n("profile.tconv2")["us"],

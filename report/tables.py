@@ -1,6 +1,6 @@
 """The report's larger tables, as Markdown: {{table:NAME}} in report.md."""
 import model
-from sources import GPUS, LAYER_NAMES, Numbers, exponent, map_bytes, multiply_adds, significant, tensor_peak, units
+from sources import GPUS, LAYER_NAMES, SPLITS, Numbers, exponent, map_bytes, multiply_adds, significant, tensor_peak, units
 
 
 def table(head, align, rows):
@@ -51,7 +51,7 @@ def cpu_ladder(n: Numbers):
 
 def splits(n: Numbers):
     rows = []
-    for split in n.latest("operand-splits")["splits"]:
+    for split in n.latest(SPLITS)["splits"]:
         passes = split["share_off_by_1e-3"] == 0
         rows.append([split["split"], split["products"], split["cost"] or "", exponent(split["worst_error"]),
                      exponent(split["rms_error"]), "yes" if passes else "**no**"])
@@ -95,4 +95,14 @@ def scaling(n: Numbers):
                   "as built bounded by"], "rrrrrl", rows)
 
 
-TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, splits, tiles, two_gpus, scaling)}
+def origins(n: Numbers):
+    """Every measurement, and the command that repeats it."""
+    rows = []
+    for path in sorted(n.folder.iterdir(), key=lambda path: ("by_hand" in n.load(path), path.name)):
+        kept = n.load(path)
+        command = f"`{kept['command']}`" if "command" in kept else f"**no command repeats it**: {kept['by_hand']}"
+        rows.append([path.stem[11:], path.stem[:10], kept.get("commit", ""), command])
+    return table(["measurement", "date", "commit", "repeated by"], "llll", rows)
+
+
+TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, splits, tiles, two_gpus, scaling, origins)}

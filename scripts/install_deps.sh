@@ -1,14 +1,15 @@
 #!/bin/bash
 # Installs what facegen needs and this machine lacks. This is the one place that says what that is.
 #
-#   scripts/install_deps.sh [--list] [GROUP...]        groups: build (default), test, full, report
+#   scripts/install_deps.sh [--list] [GROUP...]        groups: build (default), test, full, report, convert, peers
 #
 # Says what it is going to install, and nothing where nothing is missing. --list only prints the packages of the groups.
 # Where it may not install (no root, no apt) it says what is missing and exits 0: whatever is there is still built.
 #
 # Versions: the packages are Debian 12's, and a Debian release fixes them (g++ 12.2, OpenMPI 4.1.4, GoogleTest 1.12.1,
-# pytest 7.2, SLURM 22.05); only security fixes change under the same version. What training needs (PyTorch) comes from
-# PyPI and is named by `scripts/train_network.py --help`.
+# pytest 7.2, SLURM 22.05); only security fixes change under the same version. What Debian lacks or has too old comes from
+# PyPI, newest version, into .venv, which needs no root: for scripts/convert_network.py (convert) and bench/cpu_peers.py
+# (peers). PyTorch takes some 5 GB there. What training needs is named by `scripts/train_network.py --help`.
 # shellcheck disable=SC2317  # the probes are called by name
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,6 +41,18 @@ report | fonts-dejavu-extra | fc-list | grep Oblique
 report | pandoc             | command -v pandoc
 report | python3-matplotlib | has_modules matplotlib weasyprint
 report | weasyprint         | has_modules matplotlib weasyprint
+convert | python3-venv     | python3 -c 'import ensurepip'
+convert | pip:onnx         | in_venv onnx
+convert | pip:onnxruntime  | in_venv onnxruntime
+convert | pip:pytest       | in_venv pytest
+convert | pip:pytest-xdist | in_venv xdist
+convert | pip:safetensors  | in_venv safetensors
+convert | pip:torch        | in_venv torch
+peers   | python3-venv     | python3 -c 'import ensurepip'
+peers   | pip:onnx         | in_venv onnx
+peers   | pip:onnxruntime  | in_venv onnxruntime
+peers   | pip:openvino     | in_venv openvino
+peers   | pip:torch        | in_venv torch
 END
 }
 
@@ -56,6 +69,8 @@ has_modules() { # one Python that has them all: the first on PATH, or Debian's
   python3 -c "import $modules" || /usr/bin/python3 -c "import $modules"
 }
 
+in_venv() { .venv/bin/python -c "import $1"; }
+
 usage() { sed -n '2,/^set /{/^set /d;/shellcheck/d;s/^# \{0,1\}//;p}' "$0"; }
 
 list_only=no
@@ -64,26 +79,56 @@ for word in "$@"; do
   case $word in
     -h | --help) usage; exit 0 ;;
     --list) list_only=yes ;;
-    build | test | full | report) groups+=("$word") ;;
-    *) echo "install_deps.sh: '$word' is no group: there are build, test, full and report" >&2; exit 2 ;;
+    build | test | full | report | convert | peers) groups+=("$word") ;;
+    *)
+      echo "install_deps.sh: '$word' is no group: there are build, test, full, report, convert and peers" >&2
+      exit 2
+      ;;
   esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build)
 
-missing=()
+missing=() # Debian's
+wheels=()  # PyPI's
 while IFS='|' read -r group package probe; do
   group=${group// /} package=${package// /}
   [[ " ${groups[*]} " == *" $group "* ]] || continue
   if [ $list_only = yes ]; then
     echo "$package"
   elif ! eval "$probe" > /dev/null 2>&1; then
-    missing+=("$package")
+    case $package in
+      pip:*) [[ " ${wheels[*]} " == *" ${package#pip:} "* ]] || wheels+=("${package#pip:}") ;;
+      *) [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package") ;;
+    esac
   fi
 done < <(dependencies)
-[ ${#missing[@]} -gt 0 ] || exit 0
+
+log=$(mktemp)
+policy=/usr/sbin/policy-rc.d
+made_policy=no
+as_root=()
+finish() {
+  rm -f "$log"
+  [ "$made_policy" = no ] || "${as_root[@]}" rm -f "$policy"
+}
+trap finish EXIT
+
+# ---- PyPI's
+install_wheels() {
+  [ ${#wheels[@]} -gt 0 ] || return 0
+  echo "Installing into .venv: ${wheels[*]}"
+  { [ -x .venv/bin/python ] || python3 -m venv .venv; } >> "$log" 2>&1 &&
+    .venv/bin/python -m pip install -q --disable-pip-version-check "${wheels[@]}" >> "$log" 2>&1 && return 0
+  echo "install_deps.sh: pip could not install ${wheels[*]} into .venv. Its last words:" >&2
+  tail -n 5 "$log" >&2
+  return 1
+}
+if [ ${#missing[@]} -eq 0 ]; then
+  install_wheels
+  exit
+fi
 
 # ---- May we install?
-as_root=()
 if ! command -v apt-get > /dev/null; then
   why="this is no Debian or Ubuntu (no apt-get)"
 elif [ "$(id -u)" -eq 0 ]; then
@@ -96,19 +141,12 @@ fi
 if [ -n "$why" ]; then
   echo "Missing here: ${missing[*]} (Debian's names). Not installed, because $why." >&2
   echo "Ask for them, or load your cluster's modules (a GCC of at least 11, OpenMPI, CUDA); what can be built is built." >&2
-  exit 0
+  install_wheels
+  exit
 fi
 
 # ---- Install
 echo "Installing: ${missing[*]}"
-log=$(mktemp)
-policy=/usr/sbin/policy-rc.d
-made_policy=no
-finish() {
-  rm -f "$log"
-  [ "$made_policy" = no ] || "${as_root[@]}" rm -f "$policy"
-}
-trap finish EXIT
 if [ ! -e "$policy" ]; then # daemons (munge, SLURM) are only for the tests, which start their own: start none
   printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" > /dev/null
   "${as_root[@]}" chmod 755 "$policy"
@@ -121,13 +159,17 @@ apt() {
 install() { apt install -y --no-install-recommends -o Dpkg::Options::=--force-confold "$@"; }
 
 apt update || echo "install_deps.sh: 'apt-get update' failed: trying with the package lists that are here" >&2
-if install "${missing[@]}"; then exit 0; fi
+if install "${missing[@]}"; then
+  install_wheels
+  exit
+fi
 
 # Together they cannot be had. One that is missing must not keep the others away.
 failed=()
 for package in "${missing[@]}"; do
   install "$package" || failed+=("$package")
 done
+install_wheels || failed+=("${wheels[@]}")
 [ ${#failed[@]} -gt 0 ] || exit 0
 echo "install_deps.sh: apt-get could not install ${failed[*]}. Its last words:" >&2
 grep -E '^(E|Err|W):' "$log" | tail -n 5 >&2 || tail -n 5 "$log" >&2

@@ -15,14 +15,11 @@ import json
 import math
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -35,49 +32,15 @@ except ImportError as error:
     sys.exit(f"train_network.py: {error}. Training needs PyTorch, Pillow and NumPy: pip install torch pillow numpy")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The network, as in network.h
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+import network_file  # noqa: E402
+import reference  # noqa: E402  (the float64 network)
+from convert_network import from_arrays, program_faces  # noqa: E402
+from network_file import CUT, EPS, FILTER, LAYERS, PROJ, STRIDE, TCONVS, Failure, write_atomically  # noqa: E402
 
-
-class Layer(NamedTuple):
-    """A layer: input map (h, h, c), output map (out_h, out_h, k)."""
-
-    name: str
-    h: int
-    c: int
-    out_h: int
-    k: int
-    batch_norm: bool
-
-
-LAYERS = (
-    Layer("proj", 1, 100, 4, 512, True),
-    Layer("tconv1", 4, 512, 8, 256, True),
-    Layer("tconv2", 8, 256, 16, 128, True),
-    Layer("tconv3", 16, 128, 32, 64, True),
-    Layer("tconv4", 32, 64, 64, 3, False),
-)
-PROJ, TCONVS = LAYERS[0], LAYERS[1:]
-FILTER, STRIDE, CUT, EPS = 5, 2, 1, 1e-5  # a tconv's filter, stride and shift; batch normalisation's epsilon
 NOISE = PROJ.c
 FACE = LAYERS[-1].out_h  # a face is (FACE, FACE, 3)
-
-
-def parameter_shapes():
-    """The shapes of all parameters in the order of network.bin."""
-    for layer in LAYERS:
-        if layer is PROJ:
-            outputs = layer.out_h * layer.out_h * layer.k
-            yield from ((layer.c, outputs), (outputs,))
-        else:
-            yield from ((FILTER, FILTER, layer.k, layer.c), (layer.k,))
-        if layer.batch_norm:
-            yield from [(layer.k,)] * 4  # beta, gamma, mean, var
-
-
-NETWORK_FLOATS = sum(math.prod(shape) for shape in parameter_shapes())
-NETWORK_BYTES = 4 * NETWORK_FLOATS
-assert NETWORK_BYTES == 20549132
 
 # ---------------------------------------------------------------------------------------------------------------------
 # How it is trained
@@ -93,10 +56,6 @@ SHIFT = 6  # pixels that an image may move
 STATISTICS = (100, 512)  # batches and faces a batch from which batch normalisation's statistics are measured
 SHEET = 10  # a sheet shows SHEET x SHEET faces
 WORST = 1e-4  # most that the exported network's faces may differ from float64
-
-
-class Failure(Exception):
-    """Something that the user can put right: one sentence."""
 
 
 class Generator(nn.Module):
@@ -250,16 +209,6 @@ def load_images(path, least):
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Files out
-
-
-def write_atomically(path, write):
-    """Calls write(file) on a temporary file beside path, which gets its name once it is complete and on the disk."""
-    temporary = path.with_name(path.name + ".partial")
-    with open(temporary, "wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def draw_sheet(path, faces):
@@ -544,78 +493,27 @@ def train(training, options, log, out):
 
 def network_bytes(generator):
     """The generator's parameters as network.bin."""
-    parameters = [generator.proj.weight.t(), generator.proj.bias]
-    for norm, tconv in zip(generator.norms, generator.tconvs):
-        parameters += [norm.bias, norm.weight, norm.running_mean, norm.running_var]
-        parameters += [tconv.weight.permute(2, 3, 1, 0), tconv.bias]  # (C, K, 5, 5) -> (5, 5, K, C)
-    arrays = [parameter.detach().float().cpu().numpy() for parameter in parameters]
-    for array, shape in zip(arrays, parameter_shapes(), strict=True):
-        if array.shape != shape:
-            raise Failure(f"a parameter has shape {array.shape} where network.bin wants {shape}: the nets differ")
-        if not np.isfinite(array).all():
-            raise Failure("the trained network holds values that are no numbers: nothing was exported")
-    return b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in arrays)
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in generator.state_dict().items()}
+    parts = from_arrays(state, "the trained network")
+    network_file.check(parts, "the trained network")
+    return network_file.join(parts).tobytes()
 
 
-def numpy_faces(path, noise):
-    """The network in `path` on noise (n, 100), in float64 and by the formulas alone -> faces (n, 64, 64, 3)."""
-    values = np.fromfile(path, "<f4").astype(np.float64)
-    parameters, at = [], 0
-    for shape in parameter_shapes():
-        parameters.append(values[at : at + math.prod(shape)].reshape(shape))
-        at += math.prod(shape)
-    take = iter(parameters)
-    n, x = len(noise), np.asarray(noise, np.float64)
-    for layer in LAYERS:
-        weight, bias = next(take), next(take)
-        if layer is PROJ:
-            x = (x @ weight + bias).reshape(n, layer.out_h, layer.out_h, layer.k)
-        else:
-            # Input pixel h, filter row r -> output pixel 2h + r - 1; what falls off the edges is cut away afterwards.
-            whole = np.zeros((n, STRIDE * layer.h + FILTER, STRIDE * layer.h + FILTER, layer.k))
-            for r in range(FILTER):
-                for s in range(FILTER):
-                    rows, columns = (slice(t, t + STRIDE * layer.h, STRIDE) for t in (r, s))
-                    whole[:, rows, columns] += x @ weight[r, s].T
-            x = whole[:, CUT : CUT + layer.out_h, CUT : CUT + layer.out_h] + bias
-        if layer.batch_norm:
-            beta, gamma, mean, var = (next(take) for _ in range(4))
-            scale = gamma / np.sqrt(var + EPS)
-            x = np.maximum(scale * x + (beta - scale * mean), 0)
-    return np.tanh(x)
-
-
-def program_faces(program, path, noise):
-    """Runs `program` (facegen_seq) with the network in `path` on noise (n, 100) -> faces (n, 64, 64, 3)."""
-    with tempfile.TemporaryDirectory() as folder:
-        noise_file, output = Path(folder, "noise.txt"), Path(folder, "output.txt")
-        rows = [" ".join(f"{value:f}" for value in row) for row in noise]
-        noise_file.write_text("\n".join([str(len(rows)), *rows]) + "\n", encoding="ascii")
-        command = [str(program.resolve()), str(path), str(noise_file), str(output), str(Path(folder, "output.bmp"))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise Failure(f"'{program}' failed on the exported network: {done.stderr.strip()}")
-        values = np.array(output.read_text(encoding="ascii").split()[1:], np.float64)
-    return values.reshape(len(noise), FACE, FACE, 3)
-
-
-def check_export(path, averaged, reference, log):
+def check_export(path, averaged, program, log):
     """Compares the exported file with PyTorch in float64 on ten faces. Returns (worst difference, by what)."""
-    size = path.stat().st_size
-    if size != NETWORK_BYTES:
-        raise Failure(f"'{path}' has {size:,} bytes: {NETWORK_BYTES:,} were expected")
+    network = network_file.join(network_file.read(path))
     noise = np.round(np.random.default_rng(2).uniform(-1, 1, (10, NOISE)), 6)  # what `%f` can say exactly
     with torch.no_grad():
         wanted = averaged.double().cpu()(torch.from_numpy(noise)).permute(0, 2, 3, 1).numpy()
-    if reference.is_file():
-        by, faces = str(reference), program_faces(reference, path, noise)
+    if program.is_file():
+        by, faces = str(program), program_faces(program, path, noise)
     else:
-        log(f"No reference program ('{reference}' does not exist): checking with this script's own float64 model.")
-        by, faces = "this script's float64 model", numpy_faces(path, noise)
+        log(f"No reference program ('{program}' does not exist): checking with the float64 model in tests/.")
+        by, faces = "the float64 model", reference.faces(network, noise)
     worst = float(np.abs(faces - wanted).max())
     if not worst < WORST:
         raise Failure(f"'{path}' is wrong: {by} differs from PyTorch by {worst:.2g} on ten faces (< {WORST} wanted)")
-    log(f"Checked: {size:,} bytes, finite; {by} differs from PyTorch (float64) by {worst:.2g} at most on ten faces.")
+    log(f"Checked: {by} differs from PyTorch (float64) by {worst:.2g} at most on ten faces.")
     return worst, by
 
 

@@ -35,7 +35,7 @@ def generate(network, noise, folder, *options):
 @pytest.mark.parametrize("name", ["shipped", "random", "hard"])
 @pytest.mark.parametrize("n", [0, 1, 7, 129, 1000])
 def test_against_float64(kernels, name, n, noise, tmp_path):
-    network = {"shipped": lambda: np.fromfile(NETWORK, dtype="<f4"), "random": lambda: reference.random_network(n),
+    network = {"shipped": reference.shipped, "random": lambda: reference.random_network(n),
                "hard": lambda: reference.random_network(n, hard=True)}[name]()
     network.tofile(tmp_path / "network.bin")
     inputs = noise(n, n)

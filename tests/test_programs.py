@@ -10,6 +10,7 @@ import tempfile
 
 import numpy as np
 import pytest
+import reference
 from conftest import NETWORK, ROOT, on_a_terminal, read_faces, run, write_noise
 
 PROGRAMS = ["facegen_seq", "facegen_parallel"]
@@ -215,7 +216,7 @@ def test_network_of_a_wrong_size(program, size, small, tmp_path):
 @pytest.mark.parametrize("value, at, parameter", [
     (np.nan, 0, "proj"), (np.inf, 827392, "beta"), (-np.inf, 829440 + 3276800, "tconv1"), (np.nan, 5137282, "tconv4")])
 def test_network_not_finite(program, value, at, parameter, small, tmp_path):
-    network = np.fromfile(NETWORK, dtype="<f4")
+    network = reference.shipped()
     network[at] = value
     network.tofile(tmp_path / "n.bin")
     refused(generate(program, tmp_path / "n.bin", small, "none", "none"), program, 1, "n.bin", parameter, f"{at:,}")

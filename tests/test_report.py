@@ -61,10 +61,10 @@ def test_paths(path, value):
 
 @pytest.mark.parametrize("path", ["z", "list[k=q]/v", "a/b"])
 def test_paths_that_lead_nowhere(path, tmp_path):
-    (tmp_path / "kind.json").write_text('{"a": {}, "list": [{"k": "x"}]}')
+    (tmp_path / "2026-01-01-kind.json").write_text('{"a": {}, "list": [{"k": "x"}]}')
     numbers = sources.Numbers(tmp_path)
     numbers.table["here"] = ("kind", path)
-    with pytest.raises(sources.NoNumber, match="no kind.json"):
+    with pytest.raises(sources.NoNumber, match="2026-01-01-kind.json has no "):
         numbers("here")
 
 
@@ -79,7 +79,7 @@ def test_formats(value, form, text):
 # ---- Newer files
 
 def test_a_newer_file_replaces_an_older_one(measurements):
-    older = json.loads((measurements / "2026-11-23-h100-peers.json").read_text())
+    older = json.loads((measurements / "2026-11-24-h100-peers.json").read_text())
     before = build.text(sources.Numbers(measurements))
     for entry in older["entries"]:
         if entry.get("kernels") == "hopper" and entry["faces"] == 65536:
@@ -87,14 +87,15 @@ def test_a_newer_file_replaces_an_older_one(measurements):
     newer = measurements / "2999-01-01-h100-peers.json"
     newer.write_text(json.dumps(older))
     assert "912,346" not in before and "912,346" in build.text(sources.Numbers(measurements))
-    # What the newest file lacks is taken from the one before.
+    # What the newest file lacks is missing: no older one is asked.
     older["entries"] = [entry for entry in older["entries"] if entry.get("kernels") != "hopper"]
     newer.write_text(json.dumps(older))
-    assert "912,346" not in build.text(sources.Numbers(measurements))
+    with pytest.raises(sources.NoNumber, match="2999-01-01-h100-peers.json has no entries"):
+        build.text(sources.Numbers(measurements))
 
 
 def test_a_changed_file_changes_text_and_readme(measurements):
-    path = measurements / "cpu-peers.json"
+    path = sources.Numbers(measurements).file(f"{sources.CPU}-peers")
     data = json.loads(path.read_text())
     data["results"]["onnxruntime"]["faces_per_s_best"] = 433.4
     path.write_text(json.dumps(data))
@@ -104,24 +105,33 @@ def test_a_changed_file_changes_text_and_readme(measurements):
 
 
 def test_a_missing_number_is_an_error(measurements):
-    (measurements / "cpu-peers.json").unlink()
-    with pytest.raises(sources.NoNumber, match="cpu-peers.json"):
+    sources.Numbers(measurements).file(f"{sources.CPU}-peers").unlink()
+    with pytest.raises(sources.NoNumber, match=f"no DATE-{sources.CPU}-peers.json"):
         build.text(sources.Numbers(measurements))
 
 
-def test_sections_appear_with_their_measurement(measurements):
-    kinds = re.findall(r"^::: if (\S+)$", (REPORT / "report.md").read_text(), flags=re.M)
-    assert kinds and ":::" not in build.text(sources.Numbers())
-    plain = build.text(sources.Numbers(measurements))
-    for kind in kinds:
-        if not sources.files(kind, measurements):
-            (measurements / f"2026-11-24-{kind}.json").write_text("{}")
-    assert len(build.text(sources.Numbers(measurements))) > len(plain) or all(
-        sources.files(kind, REPORT / "measurements") for kind in kinds)
+def test_every_measurement_has_a_reader_and_an_origin():
+    """What no text, table or figure reads is no measurement to keep; each says how it is repeated, or that it is not."""
+    class Watched(sources.Numbers):
+        def latest(self, kind):
+            read.add(self.file(kind))
+            return super().latest(kind)
+
+    read, numbers = set(), Watched()
+    ladder = numbers.latest("hopper-ladder")["steps"]
+    for name in [*numbers.table, *sources.DERIVED]:
+        numbers(name)
+    build.text(numbers)
+    read |= {numbers.folder / step["file"] for step in ladder}
+    assert read == set(numbers.folder.iterdir())
+    for path in read:
+        kept = numbers.load(path)
+        assert ("command" in kept) != ("by_hand" in kept), path.name
+        assert path.name.startswith(kept["date"] + "-"), path.name
 
 
 def test_the_ladder_is_what_its_files_say():
-    for step in json.loads((REPORT / "measurements/hopper-ladder.json").read_text())["steps"]:
+    for step in sources.Numbers().latest("hopper-ladder")["steps"]:
         data = json.loads((REPORT / "measurements" / step["file"]).read_text())
         if "step_in_file" in step:
             chunks = {c["faces"]: c for c in data["steps"][step["step_in_file"]]["chunks"]}
@@ -141,7 +151,7 @@ def constants():
 def seen(text):
     """What a reader sees of a text beside its placeholders: no code, no tags, no link targets; in one line."""
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)
-    for markup in (r"\{\{.*?\}\}", r"`[^`]*`", r"<code>.*?</code>", r"<[^>]*>", r"\]\([^)]*\)", r"^::: [^\n]*"):
+    for markup in (r"\{\{.*?\}\}", r"`[^`]*`", r"<code>.*?</code>", r"<[^>]*>", r"\]\([^)]*\)"):
         text = re.sub(markup, " # ", text, flags=re.M | re.S)
     return " ".join(text.split())
 
@@ -194,7 +204,7 @@ PYTHON = next((p for p in ("python3", "/usr/bin/python3") if shutil.which(p) and
 
 @pytest.mark.skipif(not PYTHON or not shutil.which("pandoc"), reason="no pandoc, weasyprint and matplotlib here")
 def test_it_is_made_twice_the_same(tmp_path):
-    for name in ("report", "bench", "README.md"):
+    for name in ("report", "scripts", "README.md"):
         source = ROOT / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)
     pdfs = []

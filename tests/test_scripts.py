@@ -151,6 +151,23 @@ def test_one_package_that_cannot_be_had_keeps_no_other_away(machine):
     assert machine.installed() == [BUILD] + [[package] for package in BUILD]
 
 
+@pytest.mark.parametrize("status", [0, 1])
+def test_what_comes_from_pypi_goes_into_a_virtual_environment(status, machine, tmp_path_factory):
+    """Without root too. python3 is a pretended one that makes a pretended .venv, whose pip notes what it was asked for."""
+    root = tmp_path_factory.mktemp("clone")
+    (root / "scripts").mkdir()
+    script = shutil.copy(INSTALL, root / "scripts")
+    pip = f'case $1 in -c) exit 1 ;; esac; echo "$*" >> {machine.calls}; echo its words >&2; exit {status}'
+    machine.add("mkdir", f'exec {shutil.which("mkdir")} "$@"')
+    machine.add("chmod", f'exec {shutil.which("chmod")} "$@"')
+    machine.add("python3", f"[ \"$1\" = -c ] && exit 0; mkdir -p $3/bin\n"
+                           f"echo '#!/bin/bash\n{pip}' > $3/bin/python; chmod 755 $3/bin/python")
+    done = machine.run(script, "convert", "peers")
+    assert (done.returncode, "its words" in done.stderr) == (status, status != 0)
+    assert done.stdout == "Installing into .venv: onnx onnxruntime pytest pytest-xdist safetensors torch openvino\n"
+    assert machine.calls.read_text().split()[-7:] == done.stdout.split()[-7:]
+
+
 @pytest.mark.parametrize("script", ["run.sh", "test.sh"])
 def test_no_compiler_to_be_had(machine, script):
     done = machine.run(ROOT / "scripts" / script)

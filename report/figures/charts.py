@@ -1,7 +1,7 @@
 """Charts: what was measured."""
 import model
 from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, figure, save
-from sources import LAYER_NAMES, map_bytes, multiply_adds, tensor_peak
+from sources import CPU, LAYER_NAMES, SPLITS, map_bytes, multiply_adds, tensor_peak
 
 
 def peers(n, to):
@@ -70,7 +70,7 @@ def roofline(n, to):
 
 def accuracy(n, to):
     """Worst and rms error of every split."""
-    splits = n.latest("operand-splits")["splits"]
+    splits = n.latest(SPLITS)["splits"]
     made, axes = figure(2.3)
     for i, split in enumerate(splits):
         axes.plot([split["rms_error"], split["worst_error"]], [i, i], color=GREY, linewidth=1, zorder=1)
@@ -116,7 +116,7 @@ def cores(n, to):
 def whole_run(n, to):
     """Start to exit over N on two cores, beside a driver that reads and writes as the course's does."""
     made, axes = figure(1.8)
-    rows = n.latest("cpu-whole-run")["entries"]
+    rows = n.latest(f"{CPU}-whole-run")["entries"]
     faces = [row["faces"] for row in rows]
     axes.plot(faces, [row["peer"]["seconds"] for row in rows], "s--", color=BLACK, label="course-like driver")
     axes.plot(faces, [row["seconds"] for row in rows], "o-", color=BLUE, label="facegen_parallel")
