@@ -11,7 +11,7 @@ import tempfile
 import numpy as np
 import pytest
 import reference
-from conftest import NETWORK, ROOT, on_a_terminal, read_faces, run, write_noise
+from conftest import NETWORK, ROOT, read_faces, run, write_noise
 
 PROGRAMS = ["facegen_seq", "facegen_parallel"]
 NETWORK_BYTES = 20549132
