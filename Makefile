@@ -148,8 +148,8 @@ $(BUILD)/run/ranks_mpi.o $(CUSTOM_MPI): EXTRA_FLAGS = $(MPI_FLAGS)
 
 # ---- Programs --------------------------------------------------------------------------------------------------------
 
-.PHONY: all seq parallel custom lib lib-flags run answers test test-gpu fuzz run-fuzzers bench bench-gpu bench-gpus report submission \
-        install uninstall deb clean help found format
+.PHONY: all found seq parallel custom lib lib-flags run answers test test-gpu fuzz run-fuzzers bench bench-gpu bench-gpus \
+        report submission install uninstall deb clean format help
 
 all: found seq parallel compare_result
 
@@ -175,11 +175,14 @@ $(BUILD)/bin/facegen_parallel: $(PARALLEL_OBJECTS) $(DRIVER_OBJECTS) $(RANKS)
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(LDLIBS_PARALLEL) $(LDLIBS) -o $@
 
-READER_OBJECTS := $(addprefix $(BUILD)/io/,input_file.o npy.o npy_row_reader.o parallel.o \
-                  python_literal.o row_reader.o text_blocks.o text_number.o text_row_reader.o)
-$(BUILD)/bin/compare_result: $(BUILD)/compare_result.o $(BUILD)/driver/progress.o $(READER_OBJECTS) $(COMMON_OBJECTS)
+# Of these parts, what a program needs.
+$(BUILD)/parts.a: $(DRIVER_PARTS)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/bin/compare_result: $(BUILD)/compare_result.o $(BUILD)/parts.a
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS_ALL) $^ -o $@
+	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
 # The parallel program's three functions for somebody else's driver.
 lib: libfacegen.a
@@ -260,12 +263,12 @@ $(GPU_PROGRAMS) $(BUILD)/gpu/copy_rates:
 test-gpu: all $(GPU_PROGRAMS)
 	PYTHON=$(PYTHON) scripts/test_gpu.sh $(BUILD)/gpu
 
-# ---- Fuzzing --------------------------------------------------------------------------------------------------------------
+# ---- Fuzzing ---------------------------------------------------------------------------------------------------------
 # Every reader and compare_result against simple references, for SECONDS each; libFuzzer comes with clang.
 
 SECONDS ?= 10
 FUZZERS := $(patsubst tests/%.cpp,$(BUILD)/%,$(wildcard tests/fuzz/*.cpp))
-$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(READER_OBJECTS) $(BUILD)/io/network_reader.o $(BUILD)/driver/progress.o $(COMMON_OBJECTS)
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/parts.a
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ -o $@
 
@@ -275,11 +278,12 @@ run-fuzzers: $(FUZZERS)
 	@for f in $^; do \
 	  corpus=build/corpus/$${f##*/fuzz_}; mkdir -p $$corpus; \
 	  UBSAN_OPTIONS=halt_on_error=1 $$f -max_total_time=$(SECONDS) -max_len=300 -verbosity=0 -print_final_stats=1 \
-	    -artifact_prefix=build/corpus/ $$corpus tests/fuzz/corpus/$${f##*/fuzz_} 2> $$corpus.log || { tail -40 $$corpus.log; exit 1; }; \
+	    -artifact_prefix=build/corpus/ $$corpus tests/fuzz/corpus/$${f##*/fuzz_} 2> $$corpus.log || \
+	    { tail -40 $$corpus.log; exit 1; }; \
 	  echo "$${f##*/}: $$(sed -n 's/stat::number_of_executed_units: *//p' $$corpus.log) inputs"; \
 	done
 
-# ---- Measuring ------------------------------------------------------------------------------------------------------------
+# ---- Measuring -------------------------------------------------------------------------------------------------------
 
 BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
 BENCH_OBJECTS := $(PARALLEL_OBJECTS) $(DRIVER_PARTS) $(RANKS)

@@ -1,5 +1,5 @@
-"""The build: from a clean clone, under both compilers, with every combination of switches, without a warning; and the
-programs under the sanitizers."""
+"""The build: what make finds on whatever machine and does about it; with --full from a clean clone, under both compilers,
+with every combination of switches, without a warning, and the programs under the sanitizers."""
 import itertools
 import os
 import re
@@ -10,7 +10,11 @@ import pytest
 from conftest import ROOT, run
 
 HAVE_GIT = (ROOT / ".git").exists() and shutil.which("git")
+# What the tests' own make was given is not meant for these builds. Where ccache is, a switch costs only what it changes.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+ENVIRONMENT["PATH"] = "/usr/lib/ccache:" + ENVIRONMENT["PATH"]
+HAVE_CCACHE = shutil.which("ccache")
+needs_nvcc = pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc here")
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +32,13 @@ def clone(tmp_path_factory):
     return folder
 
 
-def make(folder, *arguments):
-    return subprocess.run(["make", "-j2", *arguments], cwd=folder, env=ENVIRONMENT, capture_output=True)
+def make(folder, *arguments, program="make", **environment):
+    environment = {**ENVIRONMENT, **environment}
+    return subprocess.run([program, "-j2", *arguments], cwd=folder, env=environment, capture_output=True)
 
 
-def builds(folder, *arguments):
-    done = make(folder, *arguments)
+def builds(folder, *arguments, **options):
+    done = make(folder, "WERROR=1", *arguments, **options)
     assert done.returncode == 0, done.stderr.decode()[-4000:]
     assert done.stderr == b"", done.stderr.decode()[-4000:]
     return done
@@ -48,25 +53,163 @@ def works(folder):
     assert done.returncode == 0, done.stdout
 
 
+# ---- What make finds ---------------------------------------------------------------------------------------------------
+
+
+def found(*arguments, **options):
+    """What make says it found: a dictionary CUDA, MPI, OpenMP, libpng -> text."""
+    done = make(ROOT, "found", *arguments, **options)
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr
+    return {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.decode().splitlines()}
+
+
+@pytest.mark.parametrize("program", ["make", "kmk_gmake"])  # kmk_gmake: GNU make 4.2.1, of Debian's package kbuild
+def test_every_gnu_make(program):
+    """Before 4.3 a # within a call begins a comment."""
+    if not shutil.which(program):
+        pytest.skip(f"no {program} here")
+    assert found("CUDA=0", program=program) == found("CUDA=0")
+    assert found("CUDA=0", program=program)["OpenMP"] == "found"
+
+
+def test_the_environment_switches_nothing_off():
+    """Clusters' modules mean other things by these names."""
+    modules = {"CUDA": "/opt/cuda", "MPI": "/opt/openmpi", "OPENMP": "no", "DEBUG": "x", "SANITIZE": "y", "CUARCH": "z",
+               "WERROR": "w", "SRC": "/src", "PREFIX": "/prefix"}
+    assert found(**modules) == found()
+    assert b"-O3" in make(ROOT, "-n", "-B", "CUDA=0", "facegen_seq", **modules).stdout
+
+
+@pytest.mark.parametrize("switch", ["CUDA=yes", "MPI=off", "OPENMP=2", "DEBUG=-1", "WERROR=true"])
+def test_a_switch_that_is_neither_on_nor_off(switch):
+    done = make(ROOT, switch, "found")
+    assert done.returncode == 2 and f"{switch}: expected 0 or 1".encode() in done.stderr
+
+
+def test_switched_off():
+    off = found("CUDA=0", "MPI=0", "OPENMP=0")
+    assert [off[part].split(":")[0] for part in ("CUDA", "MPI", "OpenMP")] == ["off"] * 3
+
+
+def test_a_compiler_of_two_words():
+    plain, two = found("CUDA=0"), found("CUDA=0", "CXX=env g++")
+    assert plain == two
+    commands = make(ROOT, "-n", "-B", "CUDA=0", "CXX=env g++", "facegen_seq").stdout.decode()
+    assert re.search(r"^env g\+\+ .* -c main.cpp -o build/env-g\+\+[^ ]*/main.o$", commands, re.M)
+
+
+def tools(folder, version, known, gpus):
+    """A pretended nvcc of this version, which knows these architectures, and nvidia-smi, which sees these GPUs."""
+    (folder / "nvcc").write_text(f"""#!/bin/sh
+case $1 in
+  --version) echo 'Cuda compilation tools, release {version}, V{version}.1' ;;
+  --list-gpu-code) printf 'sm_%s\\n' {known} ;;
+  --dryrun) echo '#$ LIBRARIES=  "-L/its/own/lib"' >&2 ;;
+esac
+""")
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '%s\\n' {gpus or 'no GPU'}\n")
+    for name in ("nvcc", "nvidia-smi"):
+        (folder / name).chmod(0o755)
+    return {"PATH": f"{folder}:{ENVIRONMENT['PATH']}"}
+
+
+OLD, NEW, NEWEST = ("11.8", "50 75 80 86 89 90"), ("12.4", "50 75 80 86 89 90"), ("13.0", "75 80 86 88 89 90 100 110 103 120 121")
+
+
+@pytest.mark.parametrize("cuda, gpus, cuarch, archs, ptx", [
+    (NEWEST, "", "", "80 86 89 90a 100 120", "120"),
+    (NEW, "", "", "80 86 89 90a", "89"),
+    (OLD, "", "", "80 86 89 90", "90"),
+    (NEWEST, "9.0 9.0", "", "90a", None),
+    (OLD, "9.0", "", "90", "90"),
+    (NEWEST, "12.0 9.0", "", "120 90a", "120"),
+    (NEWEST, "12.0 8.0", "", "120 80", "120"),  # 120 is more than 80
+    (NEW, "12.0", "", "90", "90"),  # not known: the driver compiles the nearest below
+    (NEWEST, "10.7", "", "103", "103"),
+    (NEWEST, "6.1", "", "80 86 89 90a 100 120", "120"),  # none that this nvcc knows runs there: the CPU computes
+    (NEWEST, "9.0", "120,90a", "120 90a", "120"),
+    (NEWEST, "9.0", "90,120", "90 120", "120"),
+    (NEWEST, "", "100a", "100a", None),
+])
+def test_gpu_architectures(cuda, gpus, cuarch, archs, ptx, tmp_path):
+    environment = tools(tmp_path, *cuda, gpus)
+    assert found(f"CUARCH={cuarch}", **environment)["CUDA"] == f"{cuda[0]} ({tmp_path}/nvcc) for {archs}"
+    command = re.search(r"^nvcc .*", make(ROOT, "-n", "-B", "parallel", f"CUARCH={cuarch}", **environment).stdout.decode(), re.M)[0]
+    assert re.findall(r"code=sm_(\w+)", command) == archs.split()
+    assert re.findall(r"code=compute_(\w+)", command) == ([ptx] if ptx else [])
+
+
+def test_an_architecture_that_nvcc_does_not_know(tmp_path):
+    done = make(ROOT, "found", "CUARCH=80,123", **tools(tmp_path, *NEW, ""))
+    assert done.returncode == 2 and b"CUARCH: CUDA 12.4 does not know 123; it knows 50 75 80 86 89 90" in done.stderr
+
+
+@pytest.mark.parametrize("version", ["11.7", "9.2", "nothing"])
+def test_a_cuda_that_is_too_old(version, tmp_path):
+    """The CPU computes, and make says why."""
+    environment = tools(tmp_path, version, "70 80", "8.0")
+    assert found(**environment)["CUDA"] == f"not used ({tmp_path}/nvcc is older than CUDA 11.8): the CPU computes"
+    assert b"nvcc" not in make(ROOT, "-n", "-B", "parallel", **environment).stdout.split(b"\n", 1)[1]
+
+
+def test_libraries_lie_where_nvcc_says(tmp_path):
+    assert b'"-L/its/own/lib" -lcudart_static' in make(ROOT, "-n", "-B", "parallel", **tools(tmp_path, *NEW, "")).stdout
+
+
+def test_no_mpi(tmp_path):
+    """A wrapper that cannot compile is none."""
+    (tmp_path / "mpicxx").write_text("#!/bin/sh\necho g++ -I/nowhere -L/nowhere -lnowhere\n")
+    (tmp_path / "mpicxx").chmod(0o755)
+    assert found("CUDA=0", MPICXX=f"{tmp_path}/mpicxx")["MPI"] == "not found: facegen_parallel is one process"
+
+
+def test_help_names_every_target():
+    targets = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.M)[1].replace("\\", " ").split()
+    text = make(ROOT, "help").stdout.decode()
+    inner = {"all", "found", "format", "help", "run-fuzzers"}
+    assert not [target for target in targets if target not in inner and not re.search(rf"\b{target}\b", text)]
+    for word in ("compare_result", "CUDA=0", "MPI=0", "OPENMP=0", "CUARCH", "DEBUG=1", "WERROR=1", "SANITIZE", "CXX"):
+        assert word in text
+
+
+# ---- From a clean clone ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
 @pytest.mark.parametrize("mpi, openmp", itertools.product("01", repeat=2))
 def test_every_combination_without_cuda(compiler, mpi, openmp, clone):
     if not shutil.which(compiler):
         pytest.skip(f"no {compiler} here")
     done = builds(clone, f"CXX={compiler}", "CUDA=0", f"MPI={mpi}", f"OPENMP={openmp}", "all")
-    assert b"CUDA    not found" in done.stdout
+    assert b"CUDA    off" in done.stdout
     works(clone)
 
 
-@pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc here")
+@pytest.mark.full
+@needs_nvcc
 @pytest.mark.parametrize("mpi, openmp", itertools.product("01", repeat=2))
 def test_every_combination_with_cuda(mpi, openmp, clone):
     """One architecture: the kernels themselves are compiled for all of them by a plain `make`."""
-    builds(clone, "CUARCH=90a", f"MPI={mpi}", f"OPENMP={openmp}", "all")
+    nvcc = "ccache nvcc" if HAVE_CCACHE else "nvcc"
+    builds(clone, "CUARCH=90a", f"NVCC={nvcc}", f"MPI={mpi}", f"OPENMP={openmp}", "all")
     works(clone)
 
 
-@pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc here")
+@pytest.mark.full
+@pytest.mark.skipif(not shutil.which("mpicxx.mpich") or not shutil.which("mpirun.mpich"), reason="no MPICH here")
+def test_mpich(clone):
+    builds(clone, "CUDA=0", "MPICXX=mpicxx.mpich", "all")
+    (clone / "n.txt").write_text("3\n" + "0.5 -0.25 " * 150)
+    assert run(clone / "facegen_seq", "network.bin", "n.txt", "seq.txt", "none", cwd=clone).returncode == 0
+    for ranks in (1, 2):
+        done = run("mpirun.mpich", "-n", ranks, "./facegen_parallel", "network.bin", "n.txt", "o.txt", "none", cwd=clone)
+        assert done.returncode == 0 and done.stdout.count(b"Calculating") == 1, done.stderr
+        assert run(clone / "compare_result", "o.txt", "seq.txt", cwd=clone).returncode == 0
+
+
+@pytest.mark.full
+@needs_nvcc
 @pytest.mark.parametrize("source, arch", [("hopper", "90a"), ("fp32", "90a"), ("mma", "80"),
                                           ("mma", "90a"), ("mma", "120")])
 def test_ptxas_finds_nothing_to_regret(source, arch, tmp_path):
@@ -80,31 +223,31 @@ def test_ptxas_finds_nothing_to_regret(source, arch, tmp_path):
     assert max(int(words) for words in re.findall(r"(\d+) bytes spill stores", notes)) <= 8
 
 
-def test_nothing_is_built_twice(clone):
+@pytest.mark.full
+def test_nothing_is_built_twice_and_clean_leaves_what_git_has(clone):
     builds(clone, "CUDA=0", "all")
-    done = builds(clone, "CUDA=0", "all")
-    assert b" -c " not in done.stdout
-
-
-def test_help_names_every_target(clone):
-    text = builds(clone, "help").stdout.decode()
-    for word in ("seq", "parallel", "compare_result", "custom", "test", "answers", "install", "clean", "CUDA=0", "CUARCH"):
-        assert word in text
-
-
-def test_install_and_uninstall(clone, tmp_path):
-    builds(clone, "CUDA=0", "install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
-    assert run(tmp_path / "usr/bin/facegen_seq", "--version").returncode == 0
-    builds(clone, "CUDA=0", "uninstall", f"DESTDIR={tmp_path}", "PREFIX=/usr")
-    assert not any(path.is_file() for path in tmp_path.rglob("*"))
-
-
-def test_clean_leaves_what_git_has(clone):
-    builds(clone, "CUDA=0", "all")
+    assert b" -c " not in builds(clone, "CUDA=0", "all").stdout
     builds(clone, "clean")
     assert not (clone / "build").exists() and not (clone / "facegen_seq").exists()
 
 
+@pytest.mark.full
+def test_a_folder_with_spaces(clone, tmp_path):
+    """The checkout, the place to install to, the unit; and a compiler of two words, by the oldest make here."""
+    program = "kmk_gmake" if shutil.which("kmk_gmake") else "make"
+    home, place = tmp_path / "my dir" / "facegen", tmp_path / "to here"
+    shutil.copytree(clone, home, copy_function=os.link, ignore=shutil.ignore_patterns("build"))
+    compiler = "CXX=ccache g++" if HAVE_CCACHE else "CXX=env g++"
+    builds(home, compiler, "CUDA=0", "install", f"PREFIX={place}", program=program)
+    assert run(place / "bin/facegen_seq", "--version").returncode == 0
+    (home / "my unit.c").write_text('#include "facegen.h"\nvoid facegen(int n, float* w, float* in, float* out) { out[0] = n; }\n')
+    builds(home, compiler, "CUDA=0", "custom", "SRC=my unit.c", program=program)
+    assert (home / "facegen_custom").exists()
+    builds(home, compiler, "CUDA=0", "uninstall", f"PREFIX={place}", program=program)
+    assert not any(path.is_file() for path in place.rglob("*"))
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("sanitizers", ["address,undefined"])
 def test_under_the_sanitizers(sanitizers, clone):
     """Both programs and compare_result, good input and bad, in one rank."""
