@@ -214,6 +214,7 @@ run:
 
 # What facegen_seq gives for the shipped inputs; answer3 (92 MB, some minutes) is not committed.
 answers: facegen_seq
+	@mkdir -p $@
 	for i in 1 2 3; do \
 	  ./facegen_seq network.bin inputs/input$$i.txt answers/answer$$i.txt answers/answer$$i.bmp || exit; \
 	done
@@ -325,9 +326,9 @@ report:
 	  if $$p -c 'import matplotlib, weasyprint' 2> /dev/null; then set -x; exec $$p report/build.py; fi; \
 	done; echo "make report: no Python here has matplotlib and weasyprint: scripts/install_deps.sh report" >&2; exit 1
 
-# ID=shpc123 -> shpc123_project.zip
+# ID=shpc123 -> shpc123_project.zip; its report names the author, who is ID, or NAME and ID
 submission:
-	scripts/submission.sh $(ID)
+	@scripts/submission.sh "$$ID" "$$NAME"
 
 # ---- Installing ------------------------------------------------------------------------------------------------------
 
@@ -380,7 +381,7 @@ help:
 	@echo 'make bench-gpu      how fast on a GPU, layer by layer and beside PyTorch and JAX'
 	@echo 'make bench-gpus     how much faster on several GPUs of one machine: scaling, copies, equal bytes, a lost GPU'
 	@echo 'make report         report/report.pdf and how-fast figures of README.md, from report/measurements'
-	@echo 'make submission ID=shpc123   shpc123_project.zip: report.pdf and the source directory'
+	@echo 'make submission ID=shpc123 NAME="Your Name"   shpc123_project.zip: report.pdf and the source directory'
 	@echo 'make install | uninstall   PREFIX=/usr/local DESTDIR='
 	@echo 'make deb            a Debian package of what install installs'
 	@echo 'Switches: CUDA=0 MPI=0 OPENMP=0 leave a part out; CUARCH=90a (or 80,90a) GPU architectures;'

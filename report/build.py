@@ -2,6 +2,7 @@
 """report.md + report/measurements -> report.pdf, and README's "How fast" from how_fast.md.
 
     report/build.py              everything; needs pandoc, weasyprint, matplotlib (scripts/install_deps.sh report)
+    report/build.py --author NAME --pdf FILE    the PDF alone, with its author under the title
     report/build.py --text       the report's text with its numbers in place, to standard output; needs NumPy
     report/build.py --readme     README.md's section alone; needs NumPy
 
@@ -61,8 +62,8 @@ def fingerprint(markdown):
     return "text " + hashlib.sha256(markdown.encode()).hexdigest()
 
 
-def pdf(numbers, to):
-    """Figures, HTML, PDF."""
+def pdf(numbers, to, author=None):
+    """Figures, HTML, PDF; an author's name goes under the title."""
     import weasyprint
 
     from figures import charts, diagrams
@@ -74,6 +75,7 @@ def pdf(numbers, to):
     (BUILD / "report.md").write_text(markdown, encoding="utf-8")
     subprocess.run(["pandoc", "--from=markdown+pipe_tables-implicit_figures-smart", "--to=html5", "--standalone",
                     "--section-divs", "--columns=1000", f"--metadata=keywords:{fingerprint(markdown)}", f"--css={REPORT / 'style.css'}",
+                    *([f"--metadata=author:{author}", f"--metadata=by:{author}"] if author else []),
                     f"--template={REPORT / 'template.html'}", "--output=report.html", "report.md"],
                    cwd=BUILD, check=True)
     weasyprint.HTML(BUILD / "report.html").write_pdf(to)
@@ -83,16 +85,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", action="store_true")
     parser.add_argument("--readme", action="store_true")
+    parser.add_argument("--author")
+    parser.add_argument("--pdf", default=REPORT / "report.pdf")
     arguments = parser.parse_args()
     numbers = sources.Numbers()
     if arguments.text:
         print(text(numbers), end="")
         return
-    if readme(numbers) != README.read_text(encoding="utf-8"):
+    if not arguments.author and readme(numbers) != README.read_text(encoding="utf-8"):
         README.write_text(readme(numbers), encoding="utf-8")
     if not arguments.readme:
         os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
-        pdf(numbers, REPORT / "report.pdf")
+        pdf(numbers, arguments.pdf, arguments.author)
 
 
 if __name__ == "__main__":

@@ -32,12 +32,17 @@ test  | procps         | command -v ps
 test  | python3-numpy  | has_modules numpy
 test  | python3-pytest | has_modules numpy pytest
 test  | python3-pytest-xdist | has_modules numpy pytest xdist
+full  | ccache         | command -v ccache
+full  | kbuild         | command -v kmk_gmake
+full  | libmpich-dev   | command -v mpicxx.mpich
+full  | mpich          | command -v mpirun.mpich
 full  | qemu-user      | command -v qemu-aarch64
 test  | shellcheck     | command -v shellcheck
 test  | slurm-client   | command -v salloc
 test  | slurmctld      | command -v slurmctld
 test  | slurmd         | command -v slurmd
 report | fonts-dejavu-extra | fc-list | grep Oblique
+report | fonts-nanum        | fc-list :lang=ko | grep .
 report | pandoc             | command -v pandoc
 report | python3-matplotlib | has_modules matplotlib weasyprint
 report | weasyprint         | has_modules matplotlib weasyprint

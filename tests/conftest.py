@@ -10,6 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NETWORK = ROOT / "network.bin"
+needs_answers = pytest.mark.skipif(not (ROOT / "answers/answer2.txt").exists(), reason="no answers here: make answers")
 
 # OpenMPI refuses root, and more ranks than cores, unless told otherwise. hwloc looks for an X server at every start
 # (-gl: not), which takes 10 s where "localhost" has to be asked of a name server, and complains where there is no /sys.

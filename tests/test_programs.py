@@ -11,7 +11,7 @@ import tempfile
 import numpy as np
 import pytest
 import reference
-from conftest import NETWORK, ROOT, read_faces, run, write_noise
+from conftest import NETWORK, ROOT, needs_answers, read_faces, run, write_noise
 
 PROGRAMS = ["facegen_seq", "facegen_parallel"]
 NETWORK_BYTES = 20549132
@@ -318,6 +318,7 @@ def test_existing_outputs_survive_a_failure(program, tmp_path):
     assert (tmp_path / "o.txt").read_text() == "precious"
 
 
+@needs_answers
 def test_shipped_answers(tmp_path):
     """answers/ are what the programs here give for inputs/: the sequential one to the last byte."""
     done = generate("./facegen_seq", NETWORK, "inputs/input1.txt", tmp_path / "1.txt", tmp_path / "1.bmp")

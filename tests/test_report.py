@@ -189,7 +189,8 @@ def test_readme_says_what_was_measured():
 
 def test_the_pdf_was_made_of_this_text():
     mark = build.fingerprint(build.text(sources.Numbers())).encode()
-    assert mark in (REPORT / "report.pdf").read_bytes(), "report/report.pdf is not up to date: run `make report`"
+    pdf = next(path for path in (REPORT / "report.pdf", ROOT.parent / "report.pdf") if path.exists())  # the hand-in's
+    assert mark in pdf.read_bytes(), "report/report.pdf is not up to date: run `make report`"
 
 
 def test_every_table_is_shown():

@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from conftest import NETWORK, ROOT
+from conftest import NETWORK, ROOT, needs_answers
 
 # SPEC 3's lines, word for word.
 TWO_NODES = ("salloc --nodes=2 --ntasks-per-node=1 --cpus-per-task=64 --gres=gpu:4 --partition=shpc mpirun "
@@ -133,6 +133,7 @@ def test_parallel(slurm, with_mpi, folder, line, number):
     assert got == outputs(folder, "facegen_parallel", number)
 
 
+@needs_answers
 def test_sequential(slurm, folder):
     stdout = job(SEQUENTIAL, folder, slurm)
     assert re.fullmatch(lines(1), stdout), stdout
