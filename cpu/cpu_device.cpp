@@ -6,7 +6,6 @@
 #include "cpu/cpu_device.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "common/failure.h"
+#include "common/memory.h"
 #include "common/wording.h"
 #include "cpu/kernels.h"
 #include "cpu/pack.h"
@@ -50,12 +50,12 @@ using Floats = std::unique_ptr<float[], Freed>;
 Floats allocate(std::size_t floats, const char* what) {
   constexpr std::size_t kPage = 2 << 20;
   const std::size_t bytes = (floats * sizeof(float) + kPage - 1) / kPage * kPage;
-  const std::size_t machine = std::size_t(sysconf(_SC_PHYS_PAGES)) * std::size_t(sysconf(_SC_PAGESIZE));
-  Floats memory(bytes < machine ? static_cast<float*>(std::aligned_alloc(kPage, bytes)) : nullptr);
+  const std::size_t available = std::size_t(available_memory(kSwapToo));
+  Floats memory(bytes <= available ? static_cast<float*>(std::aligned_alloc(kPage, bytes)) : nullptr);
   if (!memory) {
-    throw Failure(kMachine, "the CPU backend finds no memory for its " + std::string(what) + ": " +
-                                grouped(std::int64_t(bytes >> 20)) + " MiB of this machine's " +
-                                grouped(std::int64_t(machine >> 20)) + "; use fewer --threads");
+    throw Failure(kMachine, "the CPU backend needs " + grouped(std::int64_t(bytes >> 20)) + " MiB for its " + what +
+                                ", of which there are " + grouped(std::int64_t(available >> 20)) +
+                                "; use fewer --threads");
   }
 #ifdef MADV_HUGEPAGE
   madvise(memory.get(), bytes, MADV_HUGEPAGE);  // best effort

@@ -4,8 +4,8 @@
 #include <cstdlib>
 
 #include "common/failure.h"
+#include "common/memory.h"
 #include "common/wording.h"
-#include "driver/memory.h"
 #include "facegen_hooks.h"
 #include "run/ranks.h"
 

@@ -52,6 +52,7 @@ NumaPlace numa_place(const std::string& pci_bus_id, const std::string& root) {
 }
 
 void run_at(const NumaPlace& place) {
+  if (place.node < 0) return;
   const CpuSet allowed = CpuSet::of(0);
   CpuSet wanted;
   for (const int cpu : place.cpus) {

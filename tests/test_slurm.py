@@ -172,6 +172,53 @@ def test_batch_job(slurm, with_mpi, folder):
     assert got == outputs(folder, "facegen_parallel", 1)
 
 
+def srun(options, folder, slurm, program="./facegen_parallel", shell=False):
+    """A step of a job of one node and four tasks -> what it did. shell: in its shell on a terminal, of task 0."""
+    step = f"srun {options} {program} -q -d none network.bin input1.txt output1.txt none"
+    if shell:
+        step = f"script -qec \"srun {options} --pty sh -c '! tty -s || {program} -q network.bin input1.txt output1.txt none'\" /dev/null"
+    return subprocess.run(["salloc", "-N1", "-n4", "sh", "-c", step], cwd=folder, env=slurm, capture_output=True, text=True,
+                          timeout=120, stdin=subprocess.DEVNULL)
+
+
+def is_right(folder):
+    done = subprocess.run([ROOT / "compare_result", "output1.txt", ROOT / "answers/answer1.txt"], cwd=folder)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("program", ["./facegen_parallel", "./facegen_seq"])
+@pytest.mark.parametrize("mpi", ["none", "pmi2", "pmix"])
+def test_srun_of_one_task_is_one_process(slurm, folder, mpi, program):
+    done = srun(f"--mpi={mpi} -n1", folder, slurm, program)
+    if "plugin" in done.stderr:
+        pytest.skip(f"this SLURM has no {mpi}")
+    assert done.returncode == 0, done.stderr
+    assert is_right(folder)
+
+
+def test_srun_without_pmi_refuses_several_tasks(slurm, folder):
+    done = srun("--mpi=none -n2", folder, slurm)
+    assert done.returncode == 2 and "started as 2 processes that do not know of each other" in done.stderr
+    assert not (folder / "output1.txt").exists()
+
+
+def test_mpi_that_cannot_start(slurm, with_mpi, folder):
+    """SLURM's PMI 2, which Debian's Open MPI does not speak."""
+    done = srun("--mpi=pmi2 -n2", folder, slurm)
+    if done.returncode == 0 or "plugin" in done.stderr:
+        pytest.skip("this MPI starts here")
+    assert done.returncode == 3 and "MPI could not be started" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("script"), reason="no script here, which makes a terminal")
+@pytest.mark.parametrize("program", ["./facegen_parallel", "./facegen_seq"])
+def test_in_the_shell_of_several_tasks_a_start_is_one_process(slurm, folder, program):
+    """srun -n4 --pty bash."""
+    done = srun("--mpi=none -n4", folder, slurm, program, shell=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert is_right(folder)
+
+
 def ranks(slurm):
     """The job's processes of facegen_parallel -> {rank: pid}."""
     found = {}

@@ -1,6 +1,6 @@
 // How much memory this process may still take.
-#ifndef FACEGEN_DRIVER_MEMORY_H_
-#define FACEGEN_DRIVER_MEMORY_H_
+#ifndef FACEGEN_COMMON_MEMORY_H_
+#define FACEGEN_COMMON_MEMORY_H_
 
 #include <cstdint>
 #include <string>
@@ -11,4 +11,4 @@
 enum Swap { kNoSwap, kSwapToo };
 std::int64_t available_memory(Swap swap = kNoSwap, const std::string& root = "");
 
-#endif  // FACEGEN_DRIVER_MEMORY_H_
+#endif  // FACEGEN_COMMON_MEMORY_H_

@@ -1,4 +1,4 @@
-#include "driver/memory.h"
+#include "common/memory.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -8,6 +8,8 @@
 #include <limits>
 #include <sstream>
 #include <vector>
+
+#include "common/cgroup.h"
 
 namespace {
 
@@ -48,20 +50,9 @@ std::int64_t left_by_group(const std::string& folder, bool version_1) {
 // What the control groups leave, this process' own and all those around it.
 std::int64_t left_by_groups(const std::string& root) {
   std::int64_t least = kNoLimit;
-  std::ifstream groups(root + "/proc/self/cgroup");  // lines "4:memory:/job/step", "0::/job/step"
-  for (std::string line; std::getline(groups, line);) {
-    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool version_1 = controllers.find(",memory,") != std::string::npos;
-    if (!version_1 && controllers != ",,") continue;
-    const std::string mounted = root + "/sys/fs/cgroup" + (version_1 ? "/memory" : "");
-    // In a container the path may be one of the host's; the groups that are seen there still hold.
-    std::string group = line.substr(second + 1);
-    for (;; group.erase(group.rfind('/'))) {
-      if (!group.empty() && group.back() == '/') group.pop_back();
-      least = std::min(least, left_by_group(mounted + group, version_1));
-      if (group.empty()) break;
+  for (const bool version_1 : {true, false}) {
+    for (const std::string& folder : cgroup_folders(version_1 ? "memory" : "", root)) {
+      least = std::min(least, left_by_group(folder, version_1));
     }
   }
   return least;
