@@ -170,10 +170,17 @@ std::int64_t broadcast(std::int64_t value) {
   return value;
 }
 
-void broadcast_bytes(void* data, std::size_t bytes) {
+void broadcast_bytes(void* data, std::size_t bytes, const std::function<void()>& meanwhile) {
   for (std::size_t first = 0; g_job.count > 1 && first < bytes; first += kPieceBytes) {
     const int piece = int(std::min(kPieceBytes, bytes - first));
-    MPI_CHECK(MPI_Bcast(static_cast<char*>(data) + first, piece, MPI_BYTE, 0, g_job.ours));
+    char* from = static_cast<char*>(data) + first;
+    if (!meanwhile) {
+      MPI_CHECK(MPI_Bcast(from, piece, MPI_BYTE, 0, g_job.ours));
+      continue;
+    }
+    MPI_Request request;
+    MPI_CHECK(MPI_Ibcast(from, piece, MPI_BYTE, 0, g_job.ours, &request));
+    for (int done = 0; !done; meanwhile()) MPI_CHECK(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
   }
 }
 
