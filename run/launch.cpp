@@ -167,9 +167,11 @@ bool launched_with_mpi() {
   return false;
 }
 
+int daemon_process() { return find_daemon().process; }
+
 CpuSet daemon_cpus() {
-  const Daemon daemon = find_daemon();
-  return daemon.process ? CpuSet::of(daemon.process) : CpuSet::all();
+  const int process = daemon_process();
+  return process ? CpuSet::of(process) : CpuSet::all();
 }
 
 Binding mpirun_binding() {

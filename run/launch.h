@@ -19,8 +19,11 @@ enum class Binding {
 };
 Binding mpirun_binding();
 
-// The CPUs of mpirun, or of its daemon on this node: what this process would have without a binding. All that the kernel
-// allows where they are not to be seen (in a container that hides other processes).
+// The process of mpirun, or of its daemon on this node, above this one; 0 where there is none to be seen.
+int daemon_process();
+
+// Its CPUs: what this process would have without a binding. All that the kernel allows where they are not to be seen (in
+// a container that hides other processes).
 CpuSet daemon_cpus();
 
 #endif  // FACEGEN_RUN_LAUNCH_H_

@@ -57,8 +57,9 @@ std::string mpi_library();
 
 // ---- Collective: every rank calls them in the same order
 
-std::int64_t broadcast(std::int64_t value);                             // root's value
-void broadcast_bytes(void* data, std::size_t bytes);                    // root's bytes, any number -> everybody's
+std::int64_t broadcast(std::int64_t value);  // root's value
+// Root's bytes, any number -> everybody's. meanwhile, if given, is called again and again while they are under way.
+void broadcast_bytes(void* data, std::size_t bytes, const std::function<void()>& meanwhile = {});
 void all_gather_bytes(const void* mine, std::size_t bytes, void* all);  // few bytes a rank, by rank
 std::vector<std::string> gather(const std::string& text);  // on root: everybody's text, by rank; elsewhere nothing
 

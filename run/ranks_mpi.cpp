@@ -1,10 +1,16 @@
 // run/ranks.h over MPI.
 #include <mpi.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 
 #include "common/failure.h"
@@ -21,6 +27,7 @@ struct Job {
   MPI_Comm ours = MPI_COMM_NULL;  // what MPI_COMM_WORLD holds, for our messages alone; null in a job of one without MPI
   int rank = 0, count = 1;
   NodePlace node = {0, 1, 0};
+  bool starting = false;  // MPI_Init is under way
 };
 Job g_job;
 
@@ -35,18 +42,51 @@ void check_mpi(int code, const char* call, const char* file, int line) {
 
 #define MPI_CHECK(call) check_mpi((call), #call, __FILE__, __LINE__)
 
+// ---- Lost hosts. The launcher's daemons, one a node, hold a job together: when the connection between two of them
+// breaks, both end their ranks. A cable that is pulled or a host that stops breaks none; nothing comes any longer, and
+// they would wait for eight minutes (Open MPI's oob_tcp_keepalive_time and the like, which users may set) or for ever.
+
+// Has a connection to another host break when nothing has come through it for half a minute.
+void keep_alive(int socket) {
+  sockaddr_storage peer = {};
+  socklen_t size = sizeof peer;
+  if (getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return;
+  if (peer.ss_family != AF_INET && peer.ss_family != AF_INET6) return;
+  const auto set = [socket](int level, int option, int value) {
+    setsockopt(socket, level, option, &value, sizeof value);
+  };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 10);         // s; then a question
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);         // every 5 s,
+  set(IPPROTO_TCP, TCP_KEEPCNT, 4);           // and after four without an answer the end
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 30000);  // ms; the same for what was sent
+}
+
+// Does so with what the daemon above this rank holds open. Best effort: a system may keep processes apart.
+void notice_lost_hosts() {
+#ifdef SYS_pidfd_getfd
+  const int process = daemon_process();
+  if (process == 0 || std::getenv("OMPI_MCA_oob_tcp_keepalive_time")) return;
+  const int daemon = int(syscall(SYS_pidfd_open, process, 0));
+  std::error_code none;
+  for (const auto& file : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/fd", none)) {
+    const int copy = int(syscall(SYS_pidfd_getfd, daemon, std::atoi(file.path().filename().c_str()), 0));
+    if (copy < 0) continue;
+    keep_alive(copy);
+    close(copy);
+  }
+  close(daemon);
+#endif
+}
+
 }  // namespace
 
 // Defined in facegen_custom alone (custom_mpi.cpp), whose unit may speak MPI in a job of one as well.
 extern "C" __attribute__((weak)) void facegen_unit_may_speak_mpi();
 
-namespace {
-bool g_starting_mpi = false;
-}
-
 // Open MPI does not return from a start that fails: it says its reasons and calls _exit(1), which is this one here.
 extern "C" void _exit(int status) {
-  if (g_starting_mpi) {
+  if (g_job.starting) {
     std::fputs("facegen: MPI could not be started; its reasons stand above\n", stderr);
     status = kMachine;
   }
@@ -58,11 +98,12 @@ void ranks_start(int* argc, char*** argv) {
   if (!alone || facegen_unit_may_speak_mpi) {
     if (alone) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);  // nor a daemon beside it
     int provided = 0;
-    g_starting_mpi = true;
+    g_job.starting = true;
     MPI_CHECK(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
-    g_starting_mpi = false;
+    g_job.starting = false;
   }
   if (!ranks_join()) share_cpus();
+  if (rank_count() > 1 && node_place().index == 0) notice_lost_hosts();
   if (rank_count() == 1 && launched_processes() > 1) {
     throw Failure(kUsage, "started as " + std::to_string(launched_processes()) +
                               " processes that do not know of each other: start them with mpirun, or srun --mpi=pmix");
@@ -129,10 +170,17 @@ std::int64_t broadcast(std::int64_t value) {
   return value;
 }
 
-void broadcast_bytes(void* data, std::size_t bytes) {
+void broadcast_bytes(void* data, std::size_t bytes, const std::function<void()>& meanwhile) {
   for (std::size_t first = 0; g_job.count > 1 && first < bytes; first += kPieceBytes) {
     const int piece = int(std::min(kPieceBytes, bytes - first));
-    MPI_CHECK(MPI_Bcast(static_cast<char*>(data) + first, piece, MPI_BYTE, 0, g_job.ours));
+    char* from = static_cast<char*>(data) + first;
+    if (!meanwhile) {
+      MPI_CHECK(MPI_Bcast(from, piece, MPI_BYTE, 0, g_job.ours));
+      continue;
+    }
+    MPI_Request request;
+    MPI_CHECK(MPI_Ibcast(from, piece, MPI_BYTE, 0, g_job.ours, &request));
+    for (int done = 0; !done; meanwhile()) MPI_CHECK(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
   }
 }
 

@@ -7,6 +7,7 @@
 #include "common/failure.h"  // defines: Failure
 #include "common/profile.h"  // defines: ProfileTimer, profile_add
 #include "network.h"         // defines: net::
+#include "run/beats.h"       // defines: Beats
 #include "run/device.h"      // defines: Devices, count_gpus
 #include "run/ranks.h"       // defines: Transfers, rank, is_root, broadcast, all_gather, usable_cpus
 #include "run/sinks.h"       // defines: ResultArray, Outbox, SharedResultArray, SendBuffers
@@ -17,9 +18,10 @@ constexpr int kPatience = 1000;  // us between two looks at the devices of a ran
 constexpr int kHaste = 50;       // and of one that has data under way to or from other ranks
 
 // network (net::kNetworkFloats), complete on rank 0, to every rank.
-void share_network(float* network) {
+void share_network(float* network, Beats& beats) {
   const ProfileTimer timer;
-  broadcast_bytes(network, net::kNetworkBytes);
+  const auto look = [&beats] { beats.look(); };
+  broadcast_bytes(network, net::kNetworkBytes, beats.wanted() ? look : std::function<void()>());
   profile_add("broadcast network", "", timer.seconds(), net::kNetworkBytes, 0);
 }
 
@@ -29,6 +31,7 @@ void share_network(float* network) {
 struct Run::Call {
   std::int64_t faces, new_network;       // 1: they do not have the network yet
   std::int64_t network, noise, outputs;  // names of rank 0's arrays for those that map them; 0: not in such an array
+  double patience;                       // s; see run/beats.h
 
   // That rank reads and writes rank 0's arrays.
   bool in_place(const Member& member) const {
@@ -114,8 +117,12 @@ void Run::compute(int num_to_gen, const float* network, const float* inputs, flo
     if (num_to_gen < 0) throw Failure(kUsage, "facegen was asked for " + std::to_string(num_to_gen) + " faces");
     if (!network && !has_network_) throw Failure(kUsage, "facegen was given no network");
     const std::size_t n = std::size_t(num_to_gen);
-    call = {num_to_gen, network != nullptr, arrays_.name(network, net::kNetworkFloats),
-            arrays_.name(inputs, n * net::kNoise), arrays_.name(outputs, n * net::kFaceFloats)};
+    call = {num_to_gen,
+            network != nullptr,
+            arrays_.name(network, net::kNetworkFloats),
+            arrays_.name(inputs, n * net::kNoise),
+            arrays_.name(outputs, n * net::kFaceFloats),
+            Beats::patience()};
     has_network_ = true;
   }
   broadcast_bytes(&call, sizeof call);
@@ -133,7 +140,8 @@ void Run::compute_on_root(const Call& call, const float* network, const float* i
   const StopAtEnd stop{*devices_};
 
   // Its own devices are at work by now. Give the others what they need, and hold the results' places open.
-  if (call.new_network && !call.all_in_place(team_)) share_network(const_cast<float*>(network));  // only read here
+  Beats beats(call.patience);
+  if (call.new_network && !call.all_in_place(team_)) share_network(const_cast<float*>(network), beats);  // only read
   const ProfileTimer timer;
   std::int64_t others_done = 0, bytes = 0;  // faces that others have computed; received
   Transfers transfers;
@@ -145,7 +153,7 @@ void Run::compute_on_root(const Call& call, const float* network, const float* i
     const std::vector<Share> theirs = chunks_of(r, shares[r]);
     for (std::size_t i = 0; i < theirs.size(); ++i) {
       const std::int64_t faces = theirs[i].faces, sent = in_place ? 0 : faces;
-      transfers.receive(r, std::int64_t(i), outputs + theirs[i].first * net::kFaceFloats,
+      transfers.receive(r, std::int64_t(i) + 1, outputs + theirs[i].first * net::kFaceFloats,
                         std::size_t(sent) * net::kFaceFloats, [&others_done, &bytes, faces, sent] {
                           others_done += faces;
                           bytes += sent * net::kFaceBytes;
@@ -156,8 +164,10 @@ void Run::compute_on_root(const Call& call, const float* network, const float* i
   for (bool done = false; !done || !transfers.empty();) {
     done = devices_->done(transfers.empty() ? kPatience : kHaste);
     transfers.poll();
+    beats.look();
     if (options_.progress) options_.progress(options_.progress_of, int(results.faces_done() + others_done));
   }
+  beats.end();
   if (rank_count() > 1) profile_add("gather", "", timer.seconds(), bytes, others_done);
 }
 
@@ -166,12 +176,13 @@ void Run::compute_on_root(const Call& call, const float* network, const float* i
 void Run::compute_elsewhere(const Call& call) {
   const Share share = share_out(call.faces, speeds(team_))[rank()];
   const std::vector<Share> chunks = chunks_of(rank(), share);
+  Beats beats(call.patience);
   const float* network = nullptr;
   if (call.new_network && call.all_in_place(team_)) {
     network = arrays_.place(call.network, net::kNetworkFloats);
   } else if (call.new_network) {
     network_.resize(net::kNetworkFloats);
-    share_network(network_.data());
+    share_network(network_.data(), beats);
     network = network_.data();
   }
 
@@ -188,7 +199,7 @@ void Run::compute_elsewhere(const Call& call) {
     received.resize(std::size_t(share.faces) * net::kNoise);
     noise = received.data();
     transfers.receive(0, 0, received.data(), received.size());
-    transfers.wait_all();
+    for (; !transfers.empty(); transfers.poll()) beats.look();
     profile_add("receive noise", "", timer.seconds(), share.faces * net::kNoiseBytes, share.faces);
     need_send_buffers();
     outbox = std::make_unique<SendBuffers>(send_buffers_, chunks);
@@ -200,5 +211,7 @@ void Run::compute_elsewhere(const Call& call) {
     done = devices_->done(kHaste);
     outbox->send_ready(transfers);
     transfers.poll();
+    beats.look();
   }
+  beats.end();
 }

@@ -34,7 +34,9 @@ void Outbox::send_ready(Transfers& transfers) {
 
 float* SharedResultArray::place(std::size_t i) { return outputs_ + chunks_[i].first * net::kFaceFloats; }
 
-void SharedResultArray::send(std::size_t i, Transfers& transfers) { transfers.send(0, std::int64_t(i), nullptr, 0); }
+void SharedResultArray::send(std::size_t i, Transfers& transfers) {
+  transfers.send(0, std::int64_t(i) + 1, nullptr, 0);
+}
 
 float* SendBuffers::place(std::size_t i) {
   std::unique_lock<std::mutex> lock(mutex_);
@@ -52,7 +54,7 @@ void SendBuffers::give_up() {
 }
 
 void SendBuffers::send(std::size_t i, Transfers& transfers) {
-  transfers.send(0, std::int64_t(i), used_[i], std::size_t(chunks_[i].faces) * net::kFaceFloats, [this, i] {
+  transfers.send(0, std::int64_t(i) + 1, used_[i], std::size_t(chunks_[i].faces) * net::kFaceFloats, [this, i] {
     const std::lock_guard<std::mutex> lock(mutex_);
     free_.push_back(used_[i]);
     freed_.notify_one();
