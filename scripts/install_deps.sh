@@ -32,6 +32,7 @@ test  | procps         | command -v ps
 test  | python3-numpy  | has_modules numpy
 test  | python3-pytest | has_modules numpy pytest
 test  | python3-pytest-xdist | has_modules numpy pytest xdist
+full  | libclang-rt-14-dev | has_fuzzer
 full  | qemu-user      | command -v qemu-aarch64
 test  | shellcheck     | command -v shellcheck
 test  | slurm-client   | command -v salloc
@@ -63,6 +64,10 @@ has_compiler() { # GCC 11 is the first whose std::from_chars reads floating poin
   version=$(g++ -dumpversion) && [ "${version%%.*}" -ge 11 ]
 }
 has_header() { echo "#include <$1>" | g++ -std=c++17 -E -x c++ - -o /dev/null; }
+has_fuzzer() {
+  echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
+    clang++ -fsanitize=fuzzer -x c++ - -o /dev/null
+}
 has_modules() { # one Python that has them all: the first on PATH, or Debian's
   local modules
   modules=$(IFS=,; echo "$*")
