@@ -265,10 +265,9 @@ test-gpu: all $(GPU_PROGRAMS)
 
 SECONDS ?= 10
 FUZZERS := $(patsubst tests/%.cpp,$(BUILD)/%,$(wildcard tests/fuzz/*.cpp))
-$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(READER_OBJECTS) $(BUILD)/io/network_reader.o $(addprefix $(BUILD)/driver/,options.o progress.o) \
-                 $(COMMON_OBJECTS)
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(IO_OBJECTS) $(COMMON_OBJECTS) $(addprefix $(BUILD)/driver/,files.o options.o progress.o)
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ -o $@
+	$(CXX) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LDLIBS_IO) -o $@
 
 fuzz:
 	$(MAKE) CXX=clang++ CUDA=0 MPI=0 OPENMP=0 SANITIZE=fuzzer-no-link,address,undefined run-fuzzers
