@@ -265,13 +265,13 @@ test-gpu: all $(GPU_PROGRAMS)
 	PYTHON=$(PYTHON) scripts/test_gpu.sh $(BUILD)/gpu
 
 # ---- Fuzzing ---------------------------------------------------------------------------------------------------------
-# Every reader and compare_result against simple references, for SECONDS each; libFuzzer comes with clang.
+# Every reader, the command line and compare_result against simple references, for SECONDS each (libFuzzer is clang's).
 
 SECONDS ?= 10
 FUZZERS := $(patsubst tests/%.cpp,$(BUILD)/%,$(wildcard tests/fuzz/*.cpp))
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/parts.a
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ -o $@
+	$(CXX) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LDLIBS_IO) -o $@
 
 fuzz:
 	$(MAKE) CXX=clang++ CUDA=0 MPI=0 OPENMP=0 SANITIZE=fuzzer-no-link,address,undefined run-fuzzers
@@ -376,7 +376,7 @@ help:
 	@echo 'make answers        answers/ for all shipped inputs, by facegen_seq'
 	@echo 'make test           every test that needs no GPU'
 	@echo 'make test-gpu       what only a GPU can show: kernels, programs, compute-sanitizer'
-	@echo 'make fuzz SECONDS=10   random files for the readers and compare_result, against simple references (needs clang)'
+	@echo 'make fuzz SECONDS=10   random input for readers, options and compare_result, against simple references (needs clang)'
 	@echo 'make bench          how fast, here: text, layers, whole runs beside a driver like the course'"'"'s'
 	@echo 'make bench-gpu      how fast on a GPU, layer by layer and beside PyTorch and JAX'
 	@echo 'make bench-gpus     how much faster on several GPUs of one machine: scaling, copies, equal bytes, a lost GPU'

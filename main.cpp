@@ -17,7 +17,9 @@
 #include <vector>
 
 #include "common/failure.h"
+#include "common/printable.h"
 #include "common/profile.h"
+#include "common/wording.h"
 #include "driver/batches.h"
 #include "driver/course_globals.h"
 #include "driver/files.h"
@@ -44,7 +46,7 @@ void let_launcher_forward() {
 
 void print_note(const std::string& text) {
   let_launcher_forward();
-  std::fputs(text.c_str(), stderr);
+  std::fputs(printable(text, "\n").c_str(), stderr);  // a unit's words, and names of files
   let_launcher_forward();
 }
 
@@ -122,7 +124,7 @@ std::future<void> write_faces(const char* name, FaceWriter* writer, bool none, s
 
 void warn_of_surplus(const Job& job) {
   if (!job.noise->surplus()) return;
-  print_note(job.options.program + ": warning: '" + job.options.noise + "' holds more numbers than its " +
+  print_note(job.options.program + ": warning: " + quoted(job.options.noise) + " holds more numbers than its " +
              std::to_string(job.batches.faces) + " faces need; the rest is ignored\n");
 }
 
@@ -163,7 +165,7 @@ std::string own_notes(const Job& job) {
   const auto add = [&](const std::string& note) { notes += job.options.program + ": " + note + "\n"; };
   const auto written_over = [&](const std::string& path, const std::string& why) {
     if (why.empty()) return;
-    add("warning: '" + path + "' cannot be replaced, as " + why +
+    add("warning: " + quoted(path) + " cannot be replaced, as " + why +
         ": it will be written over at the end of the run, and a failure just then would spoil it");
   };
   if (!job.batches.note.empty()) add(job.batches.note);

@@ -34,11 +34,13 @@ inline std::size_t shown_bytes(std::string_view text) {
   return bytes;
 }
 
-// Every byte that a terminal would not show as a character as \xNN; readable UTF-8 stays. The same in every locale.
-inline std::string printable(std::string_view text) {
+// Every byte that a terminal would not show as a character as \xNN, but for those in `kept`; readable UTF-8 stays. The
+// same in every locale.
+inline std::string printable(std::string_view text, std::string_view kept = "") {
   std::string out;
   while (!text.empty()) {
-    const std::size_t shown = shown_bytes(text);
+    const bool stays = kept.find(text[0]) != std::string_view::npos;
+    const std::size_t shown = stays ? 1 : shown_bytes(text);
     if (shown > 0) {
       out += text.substr(0, shown);
     } else {

@@ -4,10 +4,11 @@
 
 #include "common/decimal.h"
 #include "common/failure.h"
+#include "common/printable.h"
 #include "driver/ways_out.h"
 
 void Lines::begin(const std::string& what) {
-  open_ = what + "...";
+  open_ = printable(what) + "...";
   note_open_line(file_);
   print_or_fail(open_, file_);
 }

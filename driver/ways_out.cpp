@@ -14,6 +14,7 @@
 #include <string>
 
 #include "common/failure.h"
+#include "common/printable.h"
 #include "io/unfinished.h"
 #include "run/launch.h"
 #include "run/ranks.h"
@@ -128,7 +129,7 @@ void fail_now() noexcept {
   } catch (const std::bad_alloc&) {
     say_and_end(kMachine, "out of memory; try a smaller --batch");
   } catch (const std::exception& error) {
-    say_and_end(kMachine, error.what());
+    say_and_end(kMachine, printable(error.what()).c_str());
   } catch (...) {
     say_and_end(kMachine, "something failed that has no name; please report this");
   }

@@ -64,7 +64,8 @@ const char* parse_short_decimal(const char* first, const char* last, float* valu
 }
 
 // Any decimal at all, however long and whatever its exponent: [-]digits[.digits][e[+-]digits], as far as it goes. Its
-// digits, of which the first 160 and the knowledge of a rest decide, are brought into a form that std::from_chars rounds. Too small gives 0, too large infinity, of which from_chars says only that one of them is so.
+// digits, of which the first 160 and the knowledge of a rest decide, are brought into a form that std::from_chars
+// rounds. Too small gives 0, too large infinity, of which from_chars says only that one of them is so.
 std::from_chars_result parse_any_decimal(const char* first, const char* last, float* value) {
   constexpr std::size_t kMostDigits = 160;              // the middle between two floats has at most 113
   constexpr std::int64_t kFar = std::int64_t{1} << 40;  // more than a word has digits: beyond is too large, or 0

@@ -36,6 +36,7 @@ full  | ccache         | command -v ccache
 full  | kbuild         | command -v kmk_gmake
 full  | libmpich-dev   | command -v mpicxx.mpich
 full  | mpich          | command -v mpirun.mpich
+full  | libclang-rt-14-dev | has_fuzzer
 full  | qemu-user      | command -v qemu-aarch64
 test  | shellcheck     | command -v shellcheck
 test  | slurm-client   | command -v salloc
@@ -68,6 +69,10 @@ has_compiler() { # GCC 11 is the first whose std::from_chars reads floating poin
   version=$(g++ -dumpversion) && [ "${version%%.*}" -ge 11 ]
 }
 has_header() { echo "#include <$1>" | g++ -std=c++17 -E -x c++ - -o /dev/null; }
+has_fuzzer() {
+  echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
+    clang++ -fsanitize=fuzzer -x c++ - -o /dev/null
+}
 has_modules() { # one Python that has them all: the first on PATH, or Debian's
   local modules
   modules=$(IFS=,; echo "$*")

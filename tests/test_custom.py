@@ -305,3 +305,18 @@ def test_facegen_h_in_every_language(language, compiler, tmp_path):
     warnings = ["-Wall", "-Wextra", "-Werror"]
     done = run(compiler, *warnings, "-x", language, "-I.", "-c", tmp_path / "x", "-o", tmp_path / "x.o")
     assert done.returncode == 0, done.stderr
+
+
+def test_its_words_cannot_act_on_a_terminal(tmp_path):
+    build(tmp_path, {"unit.cpp": """
+#include <stdexcept>
+extern "C" {
+const char* facegen_note() { return "\\x1b[31mred"; }
+void facegen_init() {}
+void facegen(int, float*, float*, float*) { throw std::runtime_error("\\x1b]0;title\\x07"); }
+void facegen_fin() {}
+}
+"""})
+    done, _ = start(tmp_path)
+    assert done.returncode == 3
+    assert done.stderr == b"facegen_custom: \\x1b[31mred\nfacegen_custom: \\x1b]0;title\\x07\n"

@@ -271,6 +271,31 @@ def test_npy_of_another_shape_or_type(program, tmp_path):
         refused(generate(program, NETWORK, tmp_path / "n.npy", "none", "none"), program, 1, "n.npy")
 
 
+# ---- What a terminal is sent
+
+
+def test_names_cannot_act_on_a_terminal(program, noise, tmp_path):
+    """Control bytes and what is no UTF-8 are escaped; Korean names stay readable."""
+    small = write_noise(tmp_path / os.fsdecode(b"\x1b[31m\xff.txt"), noise(2))
+    with open(small, "a") as file:
+        file.write("1 ")  # surplus: a warning
+    korean = tmp_path / "얼굴.txt"
+    done = generate(program, NETWORK, small, korean, "none")
+    assert done.returncode == 0
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert f"Writing '{korean}'... done!" in out
+    assert rf"Reading '{tmp_path}/\x1b[31m\xff.txt'... done!" in out
+    assert rf"warning: '{tmp_path}/\x1b[31m\xff.txt' holds more numbers" in err
+    done = generate(program, small, korean, "none", "none")
+    refused(done, program, 1, rf"'{tmp_path}/\x1b[31m\xff.txt' has ")
+
+
+def test_variables_cannot_act_on_a_terminal(small):
+    environment = {**os.environ, "FACEGEN_CPU": "\x1b[31m"}
+    done = generate("./facegen_parallel", NETWORK, small, "none", "none", env=environment)
+    refused(done, "./facegen_parallel", 2, r"FACEGEN_CPU='\x1b[31m'")
+
+
 # ---- Places that cannot be written
 
 

@@ -34,6 +34,8 @@ TEST(Printable, ControlCharactersAreEscaped) {
   EXPECT_EQ(printable("\u200b\ufeff"), "\\xe2\\x80\\x8b\\xef\\xbb\\xbf");
 }
 
+TEST(Printable, SomeMayStay) { EXPECT_EQ(printable("one\ntwo\t\x1b\n", "\n"), "one\ntwo\\x09\\x1b\n"); }
+
 TEST(Printable, WhatIsNoUtf8IsEscaped) {
   EXPECT_EQ(printable("\xff\xfe"
                       "a\x80"),

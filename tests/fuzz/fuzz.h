@@ -20,14 +20,18 @@ inline void require(bool met, const std::string& what) {
   std::abort();
 }
 
-// Bytes as a file that only this process sees.
+// Bytes as a file that only this process sees; one file a place of use, for making it takes longer than reading it.
 class MemoryFile {
  public:
-  explicit MemoryFile(std::string_view bytes) : fd_(::memfd_create("fuzz", 0)) { write_at(0, bytes); }
+  MemoryFile() : fd_(::memfd_create("fuzz", 0)) {}
   ~MemoryFile() { ::close(fd_); }
   MemoryFile(const MemoryFile&) = delete;
   MemoryFile& operator=(const MemoryFile&) = delete;
 
+  void assign(std::string_view bytes) {
+    resize(bytes.size());
+    write_at(0, bytes);
+  }
   void write_at(std::size_t place, std::string_view bytes) {
     require(::pwrite(fd_, bytes.data(), bytes.size(), place) == static_cast<ssize_t>(bytes.size()), "pwrite");
   }

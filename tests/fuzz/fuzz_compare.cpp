@@ -47,7 +47,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const std::size_t cut = std::min(text.find('\xff'), size);
   const std::string output = expand(text.substr(0, cut)), answer = expand(text.substr(std::min(cut + 1, size)));
-  const MemoryFile output_file(output), answer_file(answer);
+  static MemoryFile output_file, answer_file;
+  output_file.assign(output);
+  answer_file.assign(answer);
   bool same = false;
   try {
     same = run({output_file.path(), answer_file.path()}) == kDone;

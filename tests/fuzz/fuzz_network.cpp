@@ -8,7 +8,8 @@
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static MemoryFile file(std::string(net::kNetworkBytes, '\0'));
+  static MemoryFile file;
+  file.resize(net::kNetworkBytes);
   std::vector<std::size_t> places;
   std::int16_t longer = 0;
   if (size >= 2) std::memcpy(&longer, data, 2);

@@ -16,7 +16,8 @@ struct Result {
 Result read(std::string_view bytes) {
   Result result;
   try {
-    const MemoryFile file(bytes);
+    static MemoryFile file;
+    file.assign(bytes);
     const std::unique_ptr<RowReader> reader = open_npy_rows(file.path(), {"array", {2, 3}, false});
     std::vector<float> values(1000);
     const std::int64_t wanted = std::min<std::int64_t>(reader->rows() * 6, 1000);

@@ -79,7 +79,8 @@ void check_reader(const MemoryFile& file, std::string_view text, int threads, st
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 2, size - 2);
-  const MemoryFile file(text);
+  static MemoryFile file;
+  file.assign(text);
   check_blocks(file, text, data[1] % 32 + 1);
   check_reader(file, text, data[0] % 4 + 1, data[1] % 8 + 1, data[0] & 0x80);
   return 0;
