@@ -337,9 +337,9 @@ DOC = $(DESTDIR)$(PREFIX)/share/doc/facegen
 
 # Manual pages from what --help prints.
 MAN_PAGES := $(PROGRAMS:%=$(BUILD)/man/%.1)
-$(BUILD)/man/%.1: $(BUILD)/bin/% scripts/man_page.sh
+$(BUILD)/man/%.1: $(BUILD)/bin/% FORCE
 	@mkdir -p $(@D)
-	scripts/man_page.sh $< $(VERSION) > $@
+	scripts/man_page.sh $< $(VERSION) "$(PREFIX)" > $@
 
 install: all $(MAN_PAGES)
 	install -d "$(BIN)" "$(MAN)" "$(COMPLETIONS)" "$(SHARE)" "$(DOC)"

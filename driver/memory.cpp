@@ -9,6 +9,8 @@
 #include <sstream>
 #include <vector>
 
+#include "common/cgroup.h"
+
 namespace {
 
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
@@ -33,38 +35,13 @@ std::int64_t sum_in(const std::string& path, const std::vector<std::string>& key
   return sum;
 }
 
-// What one control group leaves: its limit less what it has taken, but for cached files, which make way.
-std::int64_t left_by_group(const std::string& folder, bool version_1) {
-  const std::int64_t limit = version_1
-                                 ? number_in(folder + "/memory.limit_in_bytes")
-                                 : std::min(number_in(folder + "/memory.max"), number_in(folder + "/memory.high"));
-  if (limit == kNoLimit) return kNoLimit;
-  const std::int64_t taken = number_in(folder + (version_1 ? "/memory.usage_in_bytes" : "/memory.current"));
-  const std::int64_t cached = version_1 ? sum_in(folder + "/memory.stat", {"total_active_file", "total_inactive_file"})
-                                        : sum_in(folder + "/memory.stat", {"active_file", "inactive_file"});
-  return std::max<std::int64_t>(0, limit - (taken == kNoLimit ? 0 : taken - std::max<std::int64_t>(cached, 0)));
-}
-
-// What the control groups leave, this process' own and all those around it.
-std::int64_t left_by_groups(const std::string& root) {
-  std::int64_t least = kNoLimit;
-  std::ifstream groups(root + "/proc/self/cgroup");  // lines "4:memory:/job/step", "0::/job/step"
-  for (std::string line; std::getline(groups, line);) {
-    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool version_1 = controllers.find(",memory,") != std::string::npos;
-    if (!version_1 && controllers != ",,") continue;
-    const std::string mounted = root + "/sys/fs/cgroup" + (version_1 ? "/memory" : "");
-    // In a container the path may be one of the host's; the groups that are seen there still hold.
-    std::string group = line.substr(second + 1);
-    for (;; group.erase(group.rfind('/'))) {
-      if (!group.empty() && group.back() == '/') group.pop_back();
-      least = std::min(least, left_by_group(mounted + group, version_1));
-      if (group.empty()) break;
-    }
-  }
-  return least;
+// What a limit leaves that those in a control group's folder share: cached files make way.
+std::int64_t left_by_group(const std::string& folder, const char* limit_file, const char* taken_file,
+                           const std::vector<std::string>& cached_keys) {
+  const std::int64_t limit = number_in(folder + limit_file), taken = number_in(folder + taken_file);
+  if (limit == kNoLimit || taken == kNoLimit) return kNoLimit;
+  return std::max<std::int64_t>(
+      0, limit - taken + std::max<std::int64_t>(0, sum_in(folder + "/memory.stat", cached_keys)));
 }
 
 std::int64_t left_by_limit(int resource, std::int64_t taken_pages) {
@@ -81,9 +58,18 @@ std::int64_t available_memory(Swap swap, const std::string& root) {
                                                       : std::vector<std::string>{"MemAvailable:"});
   const std::int64_t of_machine =
       kibibytes >= 0 ? kibibytes << 10 : std::int64_t(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 2;
+  std::int64_t least = of_machine;
+  for (const std::string& folder : cgroup_folders("memory", root)) {
+    least = std::min(least, left_by_group(folder, "/memory.limit_in_bytes", "/memory.usage_in_bytes",
+                                          {"total_active_file", "total_inactive_file"}));
+  }
+  for (const std::string& folder : cgroup_folders("", root)) {
+    for (const char* limit : {"/memory.max", "/memory.high"}) {
+      least = std::min(least, left_by_group(folder, limit, "/memory.current", {"active_file", "inactive_file"}));
+    }
+  }
   std::int64_t pages[6] = {};  // size, resident, shared, text, library, data
   std::ifstream statm("/proc/self/statm");
   for (std::int64_t& count : pages) statm >> count;
-  return std::min(
-      {of_machine, left_by_groups(root), left_by_limit(RLIMIT_AS, pages[0]), left_by_limit(RLIMIT_DATA, pages[5])});
+  return std::min({least, left_by_limit(RLIMIT_AS, pages[0]), left_by_limit(RLIMIT_DATA, pages[5])});
 }

@@ -23,6 +23,18 @@ def test_manual_page_says_what_help_says(program):
         assert shown.returncode == 0 and shown.stderr == b"", shown.stderr
 
 
+def test_examples_work_where_it_is_installed(tmp_path):
+    assert run("make", "install", f"PREFIX={tmp_path}/usr", timeout=1200).returncode == 0
+    for program in ("facegen_seq", "facegen_parallel"):
+        text = run(tmp_path / "usr/bin" / program, "--help").stdout.decode()
+        [command] = re.findall(rf"^Example:\n  ({program} .*)$", text, re.M)
+        page = (tmp_path / f"usr/share/man/man1/{program}.1").read_text().replace("\\-", "-")
+        assert f"\n{command}\n" in page
+        assert run("sh", "-c", f"PATH={tmp_path}/usr/bin:$PATH {command}", cwd=tmp_path).returncode == 0
+        for variable in ("TMPDIR", "FACEGEN_CPU", "OMP_NUM_THREADS"):
+            assert f".B {variable}" in page
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_completion_offers_every_option(program):
     text = run(f"./{program}", "--help").stdout.decode()
