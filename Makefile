@@ -148,7 +148,7 @@ $(BUILD)/run/ranks_mpi.o $(CUSTOM_MPI): EXTRA_FLAGS = $(MPI_FLAGS)
 
 # ---- Programs --------------------------------------------------------------------------------------------------------
 
-.PHONY: all found seq parallel custom lib lib-flags run answers test test-gpu fuzz run-fuzzers bench bench-gpu bench-gpus \
+.PHONY: all found seq parallel custom lib lib-flags run answers test faults test-gpu fuzz run-fuzzers bench bench-gpu bench-gpus \
         report submission install uninstall deb clean format help
 
 all: found seq parallel compare_result
@@ -284,6 +284,10 @@ run-fuzzers: $(FUZZERS)
 	  echo "$${f##*/}: $$(sed -n 's/stat::number_of_executed_units: *//p' $$corpus.log) inputs"; \
 	done
 
+# Every call that a run depends on fails once, in a run of its own; runs are ended by signals at random moments.
+faults: all
+	$(PYTHON) tests/faults/faults.py
+
 # ---- Measuring -------------------------------------------------------------------------------------------------------
 
 BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(wildcard bench/*.cpp))
@@ -342,9 +346,9 @@ DOC = $(DESTDIR)$(PREFIX)/share/doc/facegen
 
 # Manual pages from what --help prints.
 MAN_PAGES := $(PROGRAMS:%=$(BUILD)/man/%.1)
-$(BUILD)/man/%.1: $(BUILD)/bin/% scripts/man_page.sh
+$(BUILD)/man/%.1: $(BUILD)/bin/% FORCE
 	@mkdir -p $(@D)
-	scripts/man_page.sh $< $(VERSION) > $@
+	scripts/man_page.sh $< $(VERSION) "$(PREFIX)" > $@
 
 install: all $(MAN_PAGES)
 	install -d "$(BIN)" "$(MAN)" "$(COMPLETIONS)" "$(SHARE)" "$(DOC)"
@@ -375,6 +379,7 @@ help:
 	@echo 'make run            the main job, checked against its answer'
 	@echo 'make answers        answers/ for all shipped inputs, by facegen_seq'
 	@echo 'make test           every test that needs no GPU'
+	@echo 'make faults         what a run leaves where one of its calls fails, or a signal ends it: thousands of runs'
 	@echo 'make test-gpu       what only a GPU can show: kernels, programs, compute-sanitizer'
 	@echo 'make fuzz SECONDS=10   random input for readers, options and compare_result, against simple references (needs clang)'
 	@echo 'make bench          how fast, here: text, layers, whole runs beside a driver like the course'"'"'s'

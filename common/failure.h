@@ -1,4 +1,4 @@
-// How anything that goes wrong travels: an exception with one sentence and the exit status it deserves (SPEC 5).
+// How anything that goes wrong travels: an exception with one sentence and the exit status it deserves.
 #ifndef FACEGEN_COMMON_FAILURE_H_
 #define FACEGEN_COMMON_FAILURE_H_
 

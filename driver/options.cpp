@@ -4,6 +4,8 @@
 
 #include <charconv>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "common/failure.h"
 #include "driver/files.h"
@@ -109,6 +111,14 @@ Options parse_options(int argc, char** argv) {
 }
 
 std::string help_text(const std::string& program) {
+  // Where this program is installed, the shipped files lie beside it.
+  std::error_code unknown;
+  const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe", unknown).parent_path();
+  const std::string share = (here.parent_path() / "share/facegen/").string();
+  const bool installed = !unknown && std::filesystem::exists(share + "network.bin", unknown);
+  const std::string network = installed ? share + "network.bin" : "network.bin";
+  const std::string noise = installed ? share + "input1.txt" : "inputs/input1.txt";
+
   return "Usage: " + program + " [options] <network> <noise> <output data> <output image>\n" +
          R"(
 Reads noise vectors and a trained generator network and writes 64x64 RGB faces, as numbers and as one picture.
@@ -122,15 +132,27 @@ Reads noise vectors and a trained generator network and writes 64x64 RGB faces, 
   -t, --threads N     CPU threads a rank (default: what the scheduler or OpenMP grants)
   -b, --batch N       faces read, computed and written at a time (default: as many as fit into bounded memory)
       --profile       a table on standard error after the run: every stage, rank and device, its time, bytes,
-                      faces/s, and its share of the device's arithmetic peak where that is known
-      --json FILE     the same, for scripts
+                      faces/s, and its share of the run or of the device's arithmetic peak
+      --json FILE     the same, for scripts; - for standard output
   -q, --quiet         no progress line; the course's lines on standard output stay
   -h, --help          this text
   -V, --version       version, and what was built in
 
+Outputs get their names when the whole run is done; one that fails leaves what was there before.
+
+Environment variables that matter:
+  OMP_NUM_THREADS, OMP_THREAD_LIMIT  CPU threads a rank, where --threads says nothing
+  CUDA_VISIBLE_DEVICES               the GPUs that there are for this run
+  TMPDIR                             scratch files, where an output cannot be written in order (a picture to a pipe)
+  FACEGEN_KERNELS                    for measurements: these kernels on every GPU, such as mma or simt
+  FACEGEN_CPU                        for measurements: avx512, avx2 or plain vectors on the CPU
+  FACEGEN_NUMA                       0: do not look for memory and cores near a GPU
+  FACEGEN_SHARE                      0: ranks of one node send messages instead of sharing memory
+  FACEGEN_FAIL_GPU                   for tests: 1:5 takes GPU 1 away in its fifth chunk
+
 Example:
   )" + program +
-         R"( network.bin inputs/input1.txt output1.txt output1.bmp
+         " " + network + " " + noise + R"( output1.txt output1.bmp
 
 Exit status: 0 done; 1 bad input or a failed check; 2 wrong usage; 3 the machine failed (GPU, MPI, memory, disk).
 )";

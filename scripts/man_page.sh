@@ -1,7 +1,8 @@
 #!/bin/sh
-# man_page.sh PROGRAM VERSION: the manual page of a program on standard output, made from what its --help prints.
+# man_page.sh PROGRAM VERSION [PREFIX]: the manual page of a program on standard output, made from what its --help
+# prints. Its example works where the program is installed under PREFIX.
 set -eu
-program=$1 version=$2
+program=$1 version=$2 share=${3:+$3/share/facegen/}
 name=$(basename "$program")
 
 case $name in
@@ -11,7 +12,7 @@ case $name in
   *) echo "man_page.sh: no brief description of '$name'" >&2; exit 2 ;;
 esac
 
-"$program" --help | awk -v name="$name" -v version="$version" -v brief="$brief" '
+"$program" --help | sed "s|network.bin inputs/input1|${share}network.bin ${share:-inputs/}input1|" | awk -v name="$name" -v version="$version" -v brief="$brief" '
   function plain(text) {
     gsub(/\\/, "\\e", text)
     gsub(/-/, "\\-", text)
@@ -22,11 +23,12 @@ esac
     printf ".SH NAME\n%s \\- %s\n", name, brief
   }
   /^Usage: /       { sub(/^Usage: /, ""); printf ".SH SYNOPSIS\n.B %s\n.SH DESCRIPTION\n", plain($0); next }
-  /^Example:$/     { print ".SH EXAMPLE"; next }
+  /^Environment /  { printf ".SH ENVIRONMENT\n%s\n", plain($0); environment = 1; next }
+  /^Example:$/     { print ".SH EXAMPLE"; environment = 0; next }
   /^Exit status: / { sub(/^Exit status: /, ""); printf ".SH EXIT STATUS\n%s\n", plain($0); next }
   /^$/             { print ".PP"; next }
   # "  -o, --option VALUE  text" and "  <argument>  text"; deeper lines go on with the text
-  /^  +(-|<)/ {
+  /^  +(-|<)/ || (environment && /^  [A-Z]/) {
     if ($1 ~ /^-/ && !options++) print ".SH OPTIONS"
     sub(/^ +/, "")
     split_at = match($0, /  +/)

@@ -3,7 +3,7 @@ import re
 import shutil
 
 import pytest
-from conftest import run
+from conftest import ROOT, run
 
 PROGRAMS = ["facegen_seq", "facegen_parallel", "compare_result"]
 
@@ -21,6 +21,22 @@ def test_manual_page_says_what_help_says(program):
     if shutil.which("man"):
         shown = run("man", "-l", "--warnings", "-", input=page.encode())
         assert shown.returncode == 0 and shown.stderr == b"", shown.stderr
+
+
+def test_examples_work_where_it_is_installed(tmp_path):
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/share/facegen").mkdir(parents=True)
+    for name in ("network.bin", "inputs/input1.txt"):
+        shutil.copy(ROOT / name, tmp_path / "usr/share/facegen")
+    for program in ("facegen_seq", "facegen_parallel"):
+        shutil.copy(ROOT / program, tmp_path / "usr/bin")
+        text = run(tmp_path / "usr/bin" / program, "--help").stdout.decode()
+        [command] = re.findall(rf"^Example:\n  ({program} .*)$", text, re.M)
+        page = run("scripts/man_page.sh", f"./{program}", "1.2.3", tmp_path / "usr").stdout.decode().replace("\\-", "-")
+        assert f"\n{command}\n" in page
+        assert run("sh", "-c", f"PATH={tmp_path}/usr/bin:$PATH {command}", cwd=tmp_path).returncode == 0
+        for variable in ("TMPDIR", "FACEGEN_CPU", "OMP_NUM_THREADS"):
+            assert f".B {variable}" in page
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -1,6 +1,7 @@
 // Host memory beside its GPU and between processes: NUMA nodes as a made-up /sys tells them, memory that another
 // process opens, GPU faults to be rehearsed.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <thread>
 
 #include "common/failure.h"
+#include "driver/memory.h"
 #include "run/fault.h"
 #include "run/host_memory.h"
 #include "run/numa.h"
@@ -102,6 +104,60 @@ TEST(Numa, KeepsAThreadToTheCpusThatItMayUse) {
     EXPECT_EQ(my_cpus(), std::vector<int>{all[0]});
   }).join();
   EXPECT_EQ(my_cpus(), all);  // other threads stay where they are
+}
+
+// ---- Memory to be had
+
+class FakeMemory : public ::testing::Test {
+ protected:
+  void SetUp() override { root_ = fs::path(::testing::TempDir()) / ("memory" + std::to_string(getpid())); }
+  void TearDown() override { fs::remove_all(root_); }
+  void write(const std::string& path, const std::string& text) {
+    fs::create_directories((root_ / path).parent_path());
+    std::ofstream(root_ / path) << text << "\n";
+  }
+  std::int64_t available(Swap swap = kNoSwap) { return available_memory(swap, root_.string()); }
+  fs::path root_;
+};
+
+TEST_F(FakeMemory, IsWhatTheMachineHasLeft) {
+  write("proc/meminfo", "MemTotal: 900 kB\nMemAvailable:     500 kB\nSwapFree:  70 kB");
+  EXPECT_EQ(available(), 500 << 10);
+  EXPECT_EQ(available(kSwapToo), 570 << 10);
+}
+
+TEST_F(FakeMemory, IsWhatTheTightestGroupLeaves) {
+  write("proc/meminfo", "MemAvailable: 500000 kB");
+  write("proc/self/cgroup", "0::/job/step");
+  write("sys/fs/cgroup/job/step/memory.max", "max");
+  write("sys/fs/cgroup/job/step/memory.current", "100000");
+  write("sys/fs/cgroup/job/memory.max", "300000");
+  write("sys/fs/cgroup/job/memory.current", "200000");
+  write("sys/fs/cgroup/job/memory.stat", "anon 120000\nactive_file 30000\ninactive_file 20000");
+  EXPECT_EQ(available(), 300000 - 200000 + 50000);
+  write("sys/fs/cgroup/job/step/memory.high", "90000");
+  EXPECT_EQ(available(), 0);
+}
+
+TEST_F(FakeMemory, KnowsGroupsOfVersion1) {
+  write("proc/meminfo", "MemAvailable: 500000 kB");
+  write("proc/self/cgroup", "9:name=systemd:/\n4:memory:/docker/abc\n0::/");  // the host's path, in a container
+  write("sys/fs/cgroup/memory/memory.limit_in_bytes", "200000");
+  write("sys/fs/cgroup/memory/memory.usage_in_bytes", "90000");
+  write("sys/fs/cgroup/memory/memory.stat", "cache 999\ntotal_active_file 5000\ntotal_inactive_file 7000");
+  EXPECT_EQ(available(), 200000 - 90000 + 12000);
+}
+
+TEST_F(FakeMemory, EndsAtThisProcessOwnLimit) {
+  write("proc/meminfo", "MemAvailable: 1000000000 kB");
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  rlimit small = before;
+  small.rlim_cur = rlim_t(64) << 30;
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &small), 0);
+  EXPECT_GT(available(), 0);
+  EXPECT_LT(available(), std::int64_t(64) << 30);
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
 }
 
 // ---- Memory between processes

@@ -127,8 +127,8 @@ def test_note_leaves_the_lines_whole(single):
     """mpirun forwards the two streams apart; here both end in one file, as on a terminal."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     for _ in range(5):
-        done = subprocess.run(["mpirun", "-n", "2", "./facegen_parallel", "-t", "1", NETWORK, single(7)[0], "none", "none"],
-                              cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, timeout=600)
+        done = subprocess.run(["mpirun", "-n", "2", "./facegen_parallel", "-t", "1", "--profile", NETWORK, single(7)[0], "none",
+                               "none"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, timeout=600)
         assert done.returncode == 0, done.stdout
         lines = done.stdout.decode().splitlines()
         assert [line for line in lines if "computing on the CPU" in line] == [lines[3]], lines

@@ -127,8 +127,9 @@ def build_unit(folder, body):
     source = folder / "unit.cpp"
     source.write_text('#include <clocale>\n#include <cstdlib>\n#include <stdexcept>\n#include <thread>\n#include "facegen.h"\n'
                       'extern "C" { void facegen_fin() {}\n' + body + "}")
-    assert run("make", "custom", f"SRC={source}").returncode == 0
-    return pathlib.Path(shutil.copy(ROOT / "facegen_custom", folder / "facegen_custom"))
+    program = folder / "facegen_custom"
+    assert run("make", "custom", f"SRC={source}", f"CUSTOM={program}").returncode == 0
+    return program
 
 
 @pytest.mark.parametrize("end, words", [
