@@ -145,7 +145,7 @@ def run_ours(args, faces_path):
     return float(re.search(r"Elapsed time : ([0-9.]+) sec", out).group(1))
 
 
-def compare(args, folder):
+def compare(args, folder, absent):
     args.noise = os.path.join(folder, "noise.npy")
     np.save(args.noise, np.random.default_rng(1).standard_normal((args.faces, 100)).astype(np.float32))
 
@@ -161,9 +161,6 @@ def compare(args, folder):
 
     # Which variant and batch size is each peer's best?
     best = {}
-    absent = [kind for kind in PEERS if not importlib.util.find_spec(kind)]
-    for kind in absent:
-        print(f"  {kind}: not installed here, left out (scripts/install_deps.sh peers)")
     present = {kind: variants for kind, (_, variants) in PEERS.items() if kind not in absent}
     for kind, variant in [(kind, variant) for kind, variants in present.items() for variant in variants]:
         peer = Peer(args, kind, variant)
@@ -184,6 +181,8 @@ def compare(args, folder):
                 continue
         peer.close()
 
+    if not best:
+        raise SystemExit("cpu_peers.py: every peer failed")
     for _, peer, batch in best.values():
         path = os.path.join(folder, "peer.npy")
         peer.seconds(batch, path)
@@ -200,10 +199,9 @@ def compare(args, folder):
         title = name + (f", batch {result['batch']}" if result["batch"] else "")
         print(f"{title:40} {result['faces_per_s_best']:8.1f} {result['faces_per_s_median']:8.1f}   {result['worst_error']:.1e}")
     ratios = {}
-    if best:
-        for key in ("faces_per_s_best", "faces_per_s_median"):
-            ratios[key] = results["facegen_parallel"][key] / max(results[peer.name][key] for _, peer, _ in best.values())
-        print(f"ours / best peer: {ratios['faces_per_s_best']:.2f} (best), {ratios['faces_per_s_median']:.2f} (median)")
+    for key in ("faces_per_s_best", "faces_per_s_median"):
+        ratios[key] = results["facegen_parallel"][key] / max(results[peer.name][key] for _, peer, _ in best.values())
+    print(f"ours / best peer: {ratios['faces_per_s_best']:.2f} (best), {ratios['faces_per_s_median']:.2f} (median)")
     for _, peer, _ in best.values():
         peer.close()
     versions = {kind: importlib.metadata.version(kind) for kind in ("numpy", *PEERS) if kind not in absent}
@@ -226,8 +224,13 @@ def main():
     args = parser.parse_args()
     if args.serve:
         return serve(args)
+    absent = [kind for kind in PEERS if not importlib.util.find_spec(kind)]
+    for kind in absent:
+        print(f"left out: {kind}: it is not in this Python (scripts/install_deps.sh peers)")
+    if len(absent) == len(PEERS):
+        return print("SKIPPED: no peer to measure against")
     with tempfile.TemporaryDirectory() as folder:
-        compare(args, folder)
+        compare(args, folder, absent)
 
 
 if __name__ == "__main__":

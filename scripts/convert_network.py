@@ -280,6 +280,12 @@ def main():
     for path, kinds in ((options.source, READERS), (options.target, WRITERS)):
         if path.suffix not in kinds:
             parser.error(f"'{path}' should end in one of {' '.join(kinds)}")
+    for option, names, path in (("--from", options.source_names, options.source),
+                                ("--to", options.target_names, options.target)):
+        if names and path.suffix in (".bin", ".onnx"):
+            parser.error(f"{option} {names}: '{path}' is of a kind whose names are fixed")
+    if options.target_names and options.target_names not in STYLES and not options.target_names.endswith(".json"):
+        parser.error(f"--to {options.target_names}: it is one of {', '.join(STYLES)}, or a FILE.json")
     try:
         source_names = options.source_names and read_names(options.source_names)
         target_names = STYLES.get(options.target_names) or (options.target_names and read_names(options.target_names))

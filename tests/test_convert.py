@@ -230,6 +230,9 @@ def test_wrong_usage(tmp_path):
     for target in ("network", "network.txt"):
         assert "should end in one of .bin .pt" in refused(NETWORK, tmp_path / target, status=2)
     assert "should end in one of .bin" in refused(tmp_path / "n.onnx", tmp_path / "no.bin", status=2)
+    assert "--to torch: it is one of facegen, pytorch," in refused(NETWORK, tmp_path / "no.npz", "--to", "torch", status=2)
+    assert "names are fixed" in refused(NETWORK, tmp_path / "no.npz", "--from", "names.json", status=2)
+    assert "names are fixed" in refused(NETWORK, tmp_path / "no.onnx", "--to", "pytorch", status=2)
 
 
 # ---- ONNX
