@@ -1,5 +1,4 @@
-// compare_result <output> <answer>: do two output data files hold the same faces, within the course's tolerance? (SPEC
-// 3)
+// compare_result <output> <answer>: do two output data files hold the same faces, within the course's tolerance?
 //
 // Two values agree where they differ by less than 1e-3, or by less than 1e-3 of the answer. Not-a-number never agrees.
 // Unlike the course's tool it also fails where the counts differ, or where a file ends early or goes on too long.
@@ -86,7 +85,7 @@ struct Faces {
   std::vector<float> chunk;
 };
 
-// Returns whether the files are the same; prints what SPEC 3 says.
+// Returns whether the files are the same; prints what docs/contract.md says.
 bool compare(const std::string& output_path, const std::string& answer_path) {
   const int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   Faces outputs(output_path, threads), answers(answer_path, threads);

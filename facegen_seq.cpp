@@ -1,4 +1,4 @@
-// The sequential reference: the generator network as plain loops that read like its formulas (SPEC 1).
+// The sequential reference: the generator network as plain loops that read like its formulas (docs/contract.md).
 //
 //   noise (100) -> proj -> (4,4,512) -> tconv1 -> (8,8,256) -> tconv2 -> (16,16,128) -> tconv3 -> (32,32,64) -> tconv4
 //   -> (64,64,3)

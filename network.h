@@ -1,4 +1,4 @@
-// The one description of the network: a DCGAN generator, 100 noise values -> a 64x64 RGB face (SPEC 1).
+// The one description of the network: a DCGAN generator, 100 noise values -> a 64x64 RGB face.
 //
 // Every size in the project comes from here. H, W, C: the input map of a layer; K: its output channels. The parameters
 // lie in network.bin as float32, little-endian, in the order of kLayers, and within a layer in the order
@@ -90,8 +90,8 @@ constexpr double multiply_adds() {
   return sum;
 }
 
-static_assert(kNetworkBytes == 20549132, "SPEC 1: network.bin has 20,549,132 bytes");
-static_assert(kFaceFloats == 12288, "SPEC 2: a face has 12,288 values");
+static_assert(kNetworkBytes == 20549132, "network.bin has 20,549,132 bytes");
+static_assert(kFaceFloats == 12288, "a face has 12,288 values");
 
 }  // namespace net
 

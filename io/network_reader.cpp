@@ -1,4 +1,4 @@
-// network.bin -> the parameters (SPEC 1).
+// network.bin -> the parameters.
 #include <charconv>
 #include <cmath>
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Files in: the network and the noise (SPEC 2). Everything that is wrong with them is a Failure (kBadInput) whose
+// Files in: the network and the noise. Everything that is wrong with them is a Failure (kBadInput) whose
 // sentence names the file and the place.
 #ifndef FACEGEN_IO_READERS_H_
 #define FACEGEN_IO_READERS_H_

@@ -1,4 +1,4 @@
-// The network in double precision, straight from the formulas of SPEC 1 (every input pixel adds to the output pixels
+// The network in double precision, straight from its formulas (every input pixel adds to the output pixels
 // that its taps hit): what every fast path is measured against. Shares nothing with them but network.h.
 #ifndef FACEGEN_TESTS_FLOAT64_REFERENCE_H_
 #define FACEGEN_TESTS_FLOAT64_REFERENCE_H_

@@ -1,4 +1,4 @@
-"""The network of SPEC 1 once more, in float64 numpy: what every program is held against.
+"""The network once more, in float64 numpy: what every program is held against.
 
 It shares nothing with the programs but the file format. Arrays: noise (N,100), maps (N,H,W,C), faces (N,64,64,3).
 """

@@ -1,4 +1,4 @@
-"""compare_result: what it says, where, and with which status (SPEC 3)."""
+"""compare_result: what it says, where, and with which status."""
 import os
 import re
 

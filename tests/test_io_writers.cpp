@@ -177,7 +177,7 @@ TEST_F(WriteText, NoneWritesNothing) {
 // ---------------------------------------------------------------------------------------------------------------------
 // The picture
 
-// The channel value of SPEC 2, written down as there.
+// A channel's value in the picture, as docs/contract.md writes it.
 int channel(float y) { return (int)((y + 1) / 2 * 255); }
 
 // A BMP written pixel by pixel.

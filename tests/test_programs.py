@@ -1,4 +1,4 @@
-"""What SPEC 2, 3 and 5 say about the programs, line by line, and everything that can be wrong with their input."""
+"""What docs/contract.md says about the programs, line by line, and everything that can be wrong with their input."""
 import json
 import os
 import pathlib

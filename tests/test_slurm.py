@@ -16,7 +16,7 @@ import pytest
 
 from conftest import NETWORK, ROOT, needs_answers
 
-# SPEC 3's lines, word for word.
+# The course's lines, word for word.
 TWO_NODES = ("salloc --nodes=2 --ntasks-per-node=1 --cpus-per-task=64 --gres=gpu:4 --partition=shpc mpirun "
              "./facegen_parallel network.bin input1.txt output1.txt output1.bmp")
 ONE_NODE = TWO_NODES.replace("--nodes=2", "--nodes=1")
@@ -26,7 +26,7 @@ SEQUENTIAL = ("salloc --nodes=1 --ntasks-per-node=1 --cpus-per-task=2 --partitio
 
 
 def lines(number):
-    """A pattern for SPEC 3's lines on standard output."""
+    """A pattern for the course's lines on standard output."""
     return (r"Reading 'network\.bin'\.\.\. done!\n"
             rf"Reading 'input{number}\.txt'\.\.\. done!\n"
             r"Initializing\.\.\. done!\n"
