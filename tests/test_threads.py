@@ -198,6 +198,15 @@ def test_ranks_share_the_cpus_that_they_have_in_common(folder, shim, cpus, expec
     assert [used[0], used[1]] == expected
 
 
+@pytest.mark.parametrize("launcher", [[], pytest.param(["mpirun", "-n", "2"], marks=needs_mpirun)], ids=["alone", "mpirun"])
+def test_without_sys(folder, launcher):
+    """As in some containers: no cgroup and no topology to be seen."""
+    hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys && exec "$@"', "sh"]
+    if subprocess.run([*hide, "true"], capture_output=True).returncode != 0:
+        pytest.skip("/sys cannot be hidden here")
+    assert threads(folder, *hide, *launcher) == ([HALF] * 2 if launcher else [ALL])
+
+
 # ---- Starts that are no job of several
 
 @pytest.mark.parametrize("program", ["facegen_seq", "facegen_parallel"])
