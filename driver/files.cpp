@@ -98,12 +98,12 @@ void check_one_file_each(const Options& options) {
   for (auto second = names.begin(); second != names.end(); ++second) {
     for (auto first = names.begin(); first != second; ++first) {
       if ((!first->output && !second->output) || !(identity(*first) == identity(*second))) continue;
+      const Name &output = second->output ? *second : *first, &other = second->output ? *first : *second;
       const std::string same =
-          first->path == second->path || first->path == dash ? "" : ", the same file as " + quoted(first->path);
-      const bool both_out = first->output && second->output;
-      throw Failure(kUsage, (both_out ? std::string(first->what) + " and " + second->what + " would both go to "
-                                      : std::string(second->what) + " would replace " + first->what + ", ") +
-                                quoted(second->path) + same + "; name two files, or none for one" + kSeeHelp);
+          first->path == second->path || other.path == dash ? "" : ", the same file as " + quoted(other.path);
+      throw Failure(kUsage, (other.output ? std::string(other.what) + " and " + output.what + " would both go to "
+                                          : std::string(output.what) + " would replace " + other.what + ", ") +
+                                quoted(output.path) + same + "; name two files, or none for one" + kSeeHelp);
     }
   }
 }

@@ -148,6 +148,7 @@ Environment variables that matter:
   FACEGEN_CPU                        for measurements: avx512, avx2 or plain vectors on the CPU
   FACEGEN_NUMA                       0: do not look for memory and cores near a GPU
   FACEGEN_SHARE                      0: ranks of one node send messages instead of sharing memory
+  FACEGEN_PATIENCE                   seconds after which a rank that has stopped ends the job (default: never)
   FACEGEN_FAIL_GPU                   for tests: 1:5 takes GPU 1 away in its fifth chunk
 
 Example:

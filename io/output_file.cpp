@@ -160,9 +160,10 @@ void OutputFile::finish() {
   if (copy < 0 || (::close(copy) != 0 && errno != EINTR)) throw cannot("write", name_, errno);
   struct stat now;
   if (irreplaceable_.empty() || ::fstat(written_.get(), &now) != 0) return;
-  // The disk must have room for the new contents before any of the old ones are lost.
-  if (::fallocate(target_file_.get(), FALLOC_FL_KEEP_SIZE, 0, now.st_size) != 0 && errno != EOPNOTSUPP) {
-    throw cannot("write", name_, errno);
+  // The disk must have room for the new contents before any of the old ones are lost; where it can say so.
+  if (::fallocate(target_file_.get(), FALLOC_FL_KEEP_SIZE, 0, now.st_size) == 0) return;
+  for (const int lack : {ENOSPC, EDQUOT, EFBIG}) {
+    if (errno == lack) throw cannot("write", name_, lack);
   }
 }
 

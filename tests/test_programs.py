@@ -151,6 +151,13 @@ def test_help_and_version(program):
         assert done.returncode == 0 and re.match(rb"facegen_\w+ \d+\.\d+\.\d+ \(.+\)\n$", done.stdout)
 
 
+def test_help_names_every_variable(program):
+    sources = run("git", "grep", "-hoE", r'getenv\("(FACEGEN_[A-Z]+|TMPDIR)"', "--", "*.cpp", "*.h", "*.cu", "*.cuh", ":!tests").stdout
+    variables = set(re.findall(rb'"([A-Z_]+)"', sources)) or {b"TMPDIR"}  # without git: the one that is sure
+    text = run(program, "--help").stdout
+    assert [name for name in sorted(variables) if name not in text] == []
+
+
 def test_the_example_of_help_works(program, tmp_path):
     text = run(program, "--help").stdout.decode()
     words = re.search(r"^  (facegen_\w+ network\.bin.*)$", text, re.M).group(1).split()

@@ -33,6 +33,7 @@ SCENARIOS = {
     "sequential, text and BMP": (1, ["facegen_seq"], "n.txt", "o.txt", "o.bmp", False),
     "batches, text and PNG": (1, ["facegen_parallel", "-d", "none", "-t", "2", "-b", "3"], "n.txt", "o.txt", "o.png", True),
     "one batch, .npy and BMP": (1, ["facegen_parallel", "-d", "none", "-t", "2"], "n.npy", "o.npy", "o.bmp", False),
+    "temporary names, text and BMP": (1, ["facegen_parallel", "-d", "none", "-t", "2", "-b", "3"], "n.txt", "o.txt", "o.bmp", True),
     "three ranks, batches": (3, ["facegen_parallel", "-d", "none", "-t", "1", "-b", "3"], "n.npy", "o.txt", "o.bmp", True),
 }
 FACES = 7
@@ -43,6 +44,7 @@ ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_R
 class Scenario:
     def __init__(self, name, folder):
         self.name, self.folder = name, folder
+        self.named = name.startswith("temporary names")
         self.ranks, self.program, noise, *outputs, json_too = SCENARIOS[name]
         self.outputs = outputs + ["p.json"] * json_too
         launcher = ["mpirun", "-n", str(self.ranks)] if self.ranks > 1 else []
@@ -61,7 +63,7 @@ class Scenario:
         for name in self.outputs * self.before:
             (self.place / name).write_text("before")
         # Open MPI's daemon gets a place of its own: what it leaves is not ours.
-        environment = {**ENVIRONMENT, "TMPDIR": str(self.tmp), **preload}
+        environment = {**ENVIRONMENT, "TMPDIR": str(self.tmp), **({"FAULT_NAMED": "1"} if self.named else {}), **preload}
         self.errors = open(self.folder / "errors", "w+b")
         return subprocess.Popen(self.command, cwd=self.place, env=environment, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL, stderr=self.errors, start_new_session=True)
@@ -128,13 +130,15 @@ def fail_calls(scenario, library, most, count, complain):
                 complain(f"{where}: {wrong}")
 
 
-def kill(scenario, kills, count, complain):
+def kill(scenario, library, kills, count, complain):
     began = time.monotonic()
     scenario.reference()
     whole = time.monotonic() - began
     for _ in range(kills):
         name = random.choice(KILLS)
-        process = scenario.start({})
+        if name == "KILL" and scenario.named:  # nobody can take a name away then
+            name = "TERM"
+        process = scenario.start({"LD_PRELOAD": str(library)})
         pause = random.uniform(0, whole)
         time.sleep(pause)
         process.send_signal(signal.Signals["SIG" + name])
@@ -175,7 +179,7 @@ def main():
             scenario = Scenario(name, folder)
             scenario.reference()
             fail_calls(scenario, library, options.most, count, complain)
-            kill(scenario, options.kills // len(names), count, complain)
+            kill(scenario, library, options.kills // len(names), count, complain)
             print(f"{name}: {sum(n for (of, what), n in count.items() if of == name and what != 'signals')} failed calls, "
                   f"{count[name, 'signals']} signals", flush=True)
     print("calls: " + ", ".join(f"{call} {sum(n for (_, what), n in count.items() if what == call)}" for call in CALLS))

@@ -5,6 +5,7 @@
  *   FAULT_AT     k
  *   FAULT_RANK   only in that rank of an Open MPI job
  *   FAULT_MARK   a file that is made when the call fails, so that one knows whether there was a k-th call
+ *   FAULT_NAMED  where it is set there are no files without a name, as on many file systems
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -28,9 +29,7 @@ static long at;
 static atomic_long calls;
 
 /* Where the code lies whose calls count: the program itself, and the libraries that work for it. */
-static struct {
-  uintptr_t first, last;
-} code[8];
+static struct { uintptr_t first, last; } code[8];
 static int codes;
 
 static int note_code(struct dl_phdr_info* info, size_t size, void* data) {
@@ -70,12 +69,12 @@ static int fails(const char* name, const void* caller) {
 }
 
 /* RETURNS name PARAMETERS: passed on to the real function with ARGUMENTS, or fails with RESULT and this errno. */
-#define INTERPOSE(returns, symbol, name, parameters, arguments, error, result)                   \
-  returns symbol parameters {                                                                    \
-    static returns(*real) parameters;                                                            \
-    if (!real) real = (returns(*) parameters)dlsym(RTLD_NEXT, #symbol);                          \
-    if (fails(name, __builtin_return_address(0))) return errno = (error), (result);              \
-    return real arguments;                                                                       \
+#define INTERPOSE(returns, symbol, name, parameters, arguments, error, result)      \
+  returns symbol parameters {                                                       \
+    static returns(*real) parameters;                                               \
+    if (!real) real = (returns(*) parameters)dlsym(RTLD_NEXT, #symbol);             \
+    if (fails(name, __builtin_return_address(0))) return errno = (error), (result); \
+    return real arguments;                                                          \
   }
 
 INTERPOSE(ssize_t, read, "read", (int f, void* b, size_t n), (f, b, n), EIO, -1)
@@ -96,9 +95,10 @@ INTERPOSE(int, fstat, "stat", (int f, struct stat* i), (f, i), EIO, -1)
 INTERPOSE(int, fchmod, "fchmod", (int f, mode_t m), (f, m), EPERM, -1)
 INTERPOSE(int, fchown, "fchown", (int f, uid_t u, gid_t g), (f, u, g), EPERM, -1)
 INTERPOSE(ssize_t, readlink, "readlink", (const char* s, char* b, size_t n), (s, b, n), EIO, -1)
-INTERPOSE(void*, mmap, "mmap", (void* a, size_t n, int p, int m, int f, off_t o), (a, n, p, m, f, o), ENOMEM, MAP_FAILED)
-INTERPOSE(int, pthread_create, "pthread_create",
-          (pthread_t * t, const pthread_attr_t* a, void* (*w)(void*), void* x), (t, a, w, x), EAGAIN, EAGAIN)
+INTERPOSE(void*, mmap, "mmap", (void* a, size_t n, int p, int m, int f, off_t o), (a, n, p, m, f, o), ENOMEM,
+          MAP_FAILED)
+INTERPOSE(int, pthread_create, "pthread_create", (pthread_t * t, const pthread_attr_t* a, void* (*w)(void*), void* x),
+          (t, a, w, x), EAGAIN, EAGAIN)
 
 /* A file that could not be closed is closed all the same. */
 int close(int file) {
@@ -113,6 +113,7 @@ int open(const char* path, int flags, ...) {
   const mode_t mode = va_arg(rest, mode_t);
   va_end(rest);
   if (fails("open", __builtin_return_address(0))) return errno = EMFILE, -1;
+  if ((flags & O_TMPFILE) == O_TMPFILE && getenv("FAULT_NAMED")) return errno = EOPNOTSUPP, -1;
   return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
