@@ -1,9 +1,10 @@
 #!/bin/sh
-# make_deb.sh VERSION: packs what `make install` installs into facegen_VERSION_ARCH.deb, with the packages that its programs'
-# libraries come from as dependencies. Run by `make deb`.
+# make_deb.sh VERSION: packs what `make install` installs into facegen_VERSION_ARCH.deb, with the packages that its
+# programs' libraries come from as dependencies. Run by `make deb`.
 set -eu
 version=$1
-command -v dpkg-deb > /dev/null || { echo "make_deb.sh: dpkg-deb was not found: Debian packages are built on Debian" >&2; exit 3; }
+command -v dpkg-deb > /dev/null ||
+  { echo "make_deb.sh: dpkg-deb was not found: Debian packages are built on Debian" >&2; exit 3; }
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
