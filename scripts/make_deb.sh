@@ -27,7 +27,10 @@ depends=$(for program in "$root"/usr/bin/*; do
     owner "$(ldd "$program" | awk -v name="$library" '$1 == name {print $3}')"
   done
 done | sort -u | grep . | paste -sd, | sed 's/,/, /g')
-if ldd "$root/usr/bin/facegen_parallel" | grep -q libmpi; then depends="$depends, openmpi-bin"; fi
+case $(ldd "$root/usr/bin/facegen_parallel") in
+  *libmpich*) depends="$depends, mpich" ;;
+  *libmpi*) depends="$depends, openmpi-bin" ;;
+esac
 
 mkdir "$root/DEBIAN"
 cat > "$root/DEBIAN/control" << CONTROL
