@@ -148,8 +148,8 @@ $(BUILD)/run/ranks_mpi.o $(CUSTOM_MPI): EXTRA_FLAGS = $(MPI_FLAGS)
 
 # ---- Programs --------------------------------------------------------------------------------------------------------
 
-.PHONY: all found seq parallel custom lib lib-flags run answers test faults test-gpu fuzz run-fuzzers bench bench-gpu bench-gpus \
-        report submission install uninstall deb clean format help
+.PHONY: all found seq parallel custom lib lib-flags run answers test faults test-gpu fuzz run-fuzzers bench bench-gpu \
+        bench-gpus report submission install uninstall deb clean format help
 
 all: found seq parallel compare_result
 
@@ -381,7 +381,7 @@ help:
 	@echo 'make test           every test that needs no GPU'
 	@echo 'make faults         what a run leaves where one of its calls fails, or a signal ends it: thousands of runs'
 	@echo 'make test-gpu       what only a GPU can show: kernels, programs, compute-sanitizer'
-	@echo 'make fuzz SECONDS=10   random input for readers, options and compare_result, against simple references (needs clang)'
+	@echo 'make fuzz SECONDS=10   random input for readers, options, compare_result, against simple references (clang)'
 	@echo 'make bench          how fast, here: text, layers, whole runs beside a driver like the course'"'"'s'
 	@echo 'make bench-gpu      how fast on a GPU, layer by layer and beside PyTorch and JAX'
 	@echo 'make bench-gpus     how much faster on several GPUs of one machine: scaling, copies, equal bytes, a lost GPU'

@@ -1,9 +1,10 @@
 #!/bin/sh
-# make_deb.sh VERSION: packs what `make install` installs into facegen_VERSION_ARCH.deb, with the packages that its programs'
-# libraries come from as dependencies. Run by `make deb`.
+# make_deb.sh VERSION: packs what `make install` installs into facegen_VERSION_ARCH.deb, with the packages that its
+# programs' libraries come from as dependencies. Run by `make deb`.
 set -eu
 version=$1
-command -v dpkg-deb > /dev/null || { echo "make_deb.sh: dpkg-deb was not found: Debian packages are built on Debian" >&2; exit 3; }
+command -v dpkg-deb > /dev/null ||
+  { echo "make_deb.sh: dpkg-deb was not found: Debian packages are built on Debian" >&2; exit 3; }
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -26,7 +27,10 @@ depends=$(for program in "$root"/usr/bin/*; do
     owner "$(ldd "$program" | awk -v name="$library" '$1 == name {print $3}')"
   done
 done | sort -u | grep . | paste -sd, | sed 's/,/, /g')
-if ldd "$root/usr/bin/facegen_parallel" | grep -q libmpi; then depends="$depends, openmpi-bin"; fi
+case $(ldd "$root/usr/bin/facegen_parallel") in
+  *libmpich*) depends="$depends, mpich" ;;
+  *libmpi*) depends="$depends, openmpi-bin" ;;
+esac
 
 mkdir "$root/DEBIAN"
 cat > "$root/DEBIAN/control" << CONTROL

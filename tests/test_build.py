@@ -1,5 +1,5 @@
-"""The build: what make finds on whatever machine and does about it; with --full from a clean clone, under both compilers,
-with every combination of switches, without a warning, and the programs under the sanitizers."""
+"""The build: what make finds on whatever machine and does about it; with --full from a clean clone, under both
+compilers, with every combination of switches, without a warning, and the programs under the sanitizers."""
 import itertools
 import os
 import re
@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, run
 
 HAVE_GIT = (ROOT / ".git").exists() and shutil.which("git")
-# What the tests' own make was given is not meant for these builds. Where ccache is, a switch costs only what it changes.
+# What the tests' own make was given is not for these builds. Where ccache is, a switch costs only what it changes.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
 ENVIRONMENT["PATH"] = "/usr/lib/ccache:" + ENVIRONMENT["PATH"]
 HAVE_CCACHE = shutil.which("ccache")
@@ -53,7 +53,7 @@ def works(folder):
     assert done.returncode == 0, done.stdout
 
 
-# ---- What make finds ---------------------------------------------------------------------------------------------------
+# ---- What make finds -------------------------------------------------------------------------------------------------
 
 
 def found(*arguments, **options):
@@ -113,7 +113,8 @@ esac
     return {"PATH": f"{folder}:{ENVIRONMENT['PATH']}"}
 
 
-OLD, NEW, NEWEST = ("11.8", "50 75 80 86 89 90"), ("12.4", "50 75 80 86 89 90"), ("13.0", "75 80 86 88 89 90 100 110 103 120 121")
+OLD, NEW = ("11.8", "50 75 80 86 89 90"), ("12.4", "50 75 80 86 89 90")
+NEWEST = ("13.0", "75 80 86 88 89 90 100 110 103 120 121")
 
 
 @pytest.mark.parametrize("cuda, gpus, cuarch, archs, ptx", [
@@ -134,7 +135,8 @@ OLD, NEW, NEWEST = ("11.8", "50 75 80 86 89 90"), ("12.4", "50 75 80 86 89 90"),
 def test_gpu_architectures(cuda, gpus, cuarch, archs, ptx, tmp_path):
     environment = tools(tmp_path, *cuda, gpus)
     assert found(f"CUARCH={cuarch}", **environment)["CUDA"] == f"{cuda[0]} ({tmp_path}/nvcc) for {archs}"
-    command = re.search(r"^nvcc .*", make(ROOT, "-n", "-B", "parallel", f"CUARCH={cuarch}", **environment).stdout.decode(), re.M)[0]
+    commands = make(ROOT, "-n", "-B", "parallel", f"CUARCH={cuarch}", **environment).stdout.decode()
+    command = re.search(r"^nvcc .*", commands, re.M)[0]
     assert re.findall(r"code=sm_(\w+)", command) == archs.split()
     assert re.findall(r"code=compute_(\w+)", command) == ([ptx] if ptx else [])
 
@@ -153,7 +155,8 @@ def test_a_cuda_that_is_too_old(version, tmp_path):
 
 
 def test_libraries_lie_where_nvcc_says(tmp_path):
-    assert b'"-L/its/own/lib" -lcudart_static' in make(ROOT, "-n", "-B", "parallel", **tools(tmp_path, *NEW, "")).stdout
+    commands = make(ROOT, "-n", "-B", "parallel", **tools(tmp_path, *NEW, "")).stdout
+    assert b'"-L/its/own/lib" -lcudart_static' in commands
 
 
 def test_no_mpi(tmp_path):
@@ -164,7 +167,8 @@ def test_no_mpi(tmp_path):
 
 
 def test_help_names_every_target():
-    targets = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.M)[1].replace("\\", " ").split()
+    phony = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.M)[1]
+    targets = phony.replace("\\", " ").split()
     text = make(ROOT, "help").stdout.decode()
     inner = {"all", "found", "format", "help", "run-fuzzers"}
     assert not [target for target in targets if target not in inner and not re.search(rf"\b{target}\b", text)]
@@ -172,7 +176,7 @@ def test_help_names_every_target():
         assert word in text
 
 
-# ---- From a clean clone ------------------------------------------------------------------------------------------------
+# ---- From a clean clone ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.full
@@ -203,7 +207,8 @@ def test_mpich(clone):
     (clone / "n.txt").write_text("3\n" + "0.5 -0.25 " * 150)
     assert run(clone / "facegen_seq", "network.bin", "n.txt", "seq.txt", "none", cwd=clone).returncode == 0
     for ranks in (1, 2):
-        done = run("mpirun.mpich", "-n", ranks, "./facegen_parallel", "network.bin", "n.txt", "o.txt", "none", cwd=clone)
+        job = ["./facegen_parallel", "network.bin", "n.txt", "o.txt", "none"]
+        done = run("mpirun.mpich", "-n", ranks, *job, cwd=clone)
         assert done.returncode == 0 and done.stdout.count(b"Calculating") == 1, done.stderr
         assert run(clone / "compare_result", "o.txt", "seq.txt", cwd=clone).returncode == 0
 
@@ -213,10 +218,10 @@ def test_mpich(clone):
 @pytest.mark.parametrize("source, arch", [("hopper", "90a"), ("fp32", "90a"), ("mma", "80"),
                                           ("mma", "90a"), ("mma", "120")])
 def test_ptxas_finds_nothing_to_regret(source, arch, tmp_path):
-    """No spills worth the name, and none of ptxas's notes (C75xx) that it serialises wgmma or ignores setmaxnreg: both are silent
-    without -v and cost a tenth of a layer's speed."""
-    done = run("nvcc", "-std=c++17", "-O3", "-I.", "-gencode", f"arch=compute_{arch},code=sm_{arch}", "-Xptxas", "-v", "-c",
-               f"kernels/{source}/generator.cu", "-o", tmp_path / "x.o")
+    """No spills worth the name, and none of ptxas's notes (C75xx) that it serialises wgmma or ignores setmaxnreg: both
+    are silent without -v and cost a tenth of a layer's speed."""
+    done = run("nvcc", "-std=c++17", "-O3", "-I.", "-gencode", f"arch=compute_{arch},code=sm_{arch}", "-Xptxas", "-v",
+               "-c", f"kernels/{source}/generator.cu", "-o", tmp_path / "x.o")
     notes = done.stderr.decode() + done.stdout.decode()
     assert done.returncode == 0 and "bytes spill stores" in notes
     assert "C75" not in notes, [line for line in notes.splitlines() if "C75" in line]
@@ -240,7 +245,8 @@ def test_a_folder_with_spaces(clone, tmp_path):
     compiler = "CXX=ccache g++" if HAVE_CCACHE else "CXX=env g++"
     builds(home, compiler, "CUDA=0", "install", f"PREFIX={place}", program=program)
     assert run(place / "bin/facegen_seq", "--version").returncode == 0
-    (home / "my unit.c").write_text('#include "facegen.h"\nvoid facegen(int n, float* w, float* in, float* out) { out[0] = n; }\n')
+    unit = '#include "facegen.h"\nvoid facegen(int n, float* w, float* in, float* out) { out[0] = n; }\n'
+    (home / "my unit.c").write_text(unit)
     builds(home, compiler, "CUDA=0", "custom", "SRC=my unit.c", program=program)
     assert (home / "facegen_custom").exists()
     builds(home, compiler, "CUDA=0", "uninstall", f"PREFIX={place}", program=program)

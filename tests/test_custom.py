@@ -178,7 +178,8 @@ def test_globals_of_its_own(flags, tmp_path):
     pytest.param("cpp", AVX2, ["CXXFLAGS=-mavx2 -mfma"], marks=X86),
     ("c", "#if WIDTH != 3\n#error\n#endif\n" + PLAIN, ["CPPFLAGS=-DWIDTH=3"]),
     ("c", "static const char *says = SAYS;\n" + PLAIN, ["CFLAGS=-DSAYS='\"two words\"'"]),
-])
+], ids=["nowait-c", "nowait-cpp", "nowait-cu", "openmp-c", "openmp-cpp", "openmp-cu", "avx2-c", "avx2-cpp", "define",
+        "quoted"])
 def test_options(ending, text, flags, tmp_path):
     build(tmp_path, {f"unit.{ending}": text}, None, *flags)
     check(tmp_path)

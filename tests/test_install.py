@@ -56,3 +56,38 @@ def test_completion_of_values_and_files():
     devices, files = run("bash", "-c", script).stdout.decode().splitlines()
     assert devices == "none"
     assert "network.bin" in files.split()
+
+
+def test_install_and_uninstall(tmp_path):
+    """DESTDIR and PREFIX may hold spaces; nothing is left behind."""
+    place = [f"DESTDIR={tmp_path}/a stage", "PREFIX=/my programs"]
+    done = run("make", "install", *place)
+    assert done.returncode == 0, done.stderr
+    home = tmp_path / "a stage/my programs"
+    for program in PROGRAMS:
+        assert run(home / "bin" / program, "--version").returncode == 0
+        assert (home / "share/man/man1" / f"{program}.1").stat().st_size > 500
+        assert (home / "share/bash-completion/completions" / program).exists()
+    noise, network = home / "share/facegen/input1.txt", home / "share/facegen/network.bin"
+    done = run(home / "bin/facegen_parallel", network, noise, tmp_path / "o.txt", tmp_path / "o.bmp")
+    assert done.returncode == 0 and (tmp_path / "o.bmp").exists()
+    assert run("make", "uninstall", *place).returncode == 0
+    assert not [path for path in home.rglob("*") if path.is_file()]
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="no dpkg-deb here")
+def test_debian_package(tmp_path):
+    done = run("make", "-s", "deb")
+    assert done.returncode == 0, done.stderr
+    package = ROOT / done.stdout.decode().split()[-1]
+    try:
+        fields = run("dpkg-deb", "--field", package).stdout.decode()
+        files = run("dpkg-deb", "--contents", package).stdout.decode()
+    finally:
+        package.unlink()
+    depends = re.search(r"^Depends: (.*)", fields, re.M)[1]
+    assert "libc6" in depends and "libstdc++6" in depends
+    assert ("openmpi-bin" in depends or "mpich" in depends) == ("MPI" in run("./facegen_parallel", "--version").stdout.decode()
+                                                               .replace("no MPI", ""))
+    for name in ("usr/bin/facegen_parallel", "usr/share/man/man1/facegen_seq.1", "usr/share/facegen/network.bin"):
+        assert f"./{name}\n" in files

@@ -86,7 +86,8 @@ def test_it_runs_and_passes_beside_a_network(unpacked):
     done = run("scripts/run.sh", cwd=source, env=environment)
     assert done.returncode == 0 and b"Not compared: answers/answer2.txt is not here" in done.stdout, done.stderr
     # What only this tree has, or what its pages say, is not asked for there.
-    tests = ["test_inputs.py", "test_report.py", "test_scripts.py", "test_programs.py::test_shipped_answers", "test_slurm.py::test_sequential"]
+    tests = ["test_inputs.py", "test_report.py", "test_scripts.py", "test_programs.py::test_shipped_answers",
+             "test_slurm.py::test_sequential"]
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", *(f"tests/{test}" for test in tests)], cwd=source,
                           env=environment, capture_output=True)
     assert done.returncode == 0, done.stdout.decode()[-4000:]
@@ -101,8 +102,8 @@ def test_it_runs_and_passes_beside_a_network(unpacked):
 def test_an_id_that_is_none(wrong):
     done = run("scripts/submission.sh", wrong)
     assert done.returncode == 2 and done.stdout == b""
-    assert done.stderr.decode() == (f"submission.sh: ID='{wrong}' is no course account: expected shpc and three digits, "
-                                    "as in 'make submission ID=shpc123'\n")
+    assert done.stderr.decode() == (f"submission.sh: ID='{wrong}' is no course account: expected shpc and three "
+                                    "digits, as in 'make submission ID=shpc123'\n")
 
 
 def test_make_without_an_id():
