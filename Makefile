@@ -113,7 +113,7 @@ CPU_OBJECTS := $(call objects,cpu)
 KERNELS := $(wildcard kernels/*.cu kernels/*/*.cu)
 GPU_OBJECTS := $(if $(HAVE_CUDA),$(KERNELS:%.cu=$(BUILD)/%.o),$(BUILD)/kernels/no_gpu.o)
 # The ranks of a job, with MPI and without. A unit of `make custom` may start and end MPI itself.
-JOB := $(addprefix $(BUILD)/run/,ranks.o launch.o cpus.o)
+JOB := $(addprefix $(BUILD)/run/,ranks.o launch.o daemon.o cpus.o)
 SINGLE_RANK := $(JOB) $(BUILD)/run/ranks_single.o
 RANKS := $(if $(HAVE_MPI),$(JOB) $(BUILD)/run/ranks_mpi.o,$(SINGLE_RANK))
 CUSTOM_MPI := $(if $(HAVE_MPI),$(BUILD)/run/custom_mpi.o)

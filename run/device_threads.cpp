@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <deque>
+#include <system_error>
 #include <utility>
 
+#include "common/failure.h"  // defines: Failure
 #include "common/profile.h"  // defines: ProfileTimer, profile_add
 #include "network.h"         // defines: net::
 
@@ -12,6 +14,10 @@ DeviceThreads::DeviceThreads(Devices devices) : devices_(std::move(devices)), bu
     for (const auto& device : devices_) threads_.emplace_back([this, &device] { serve(*device); });
     while (!done(1000000)) {
     }
+  } catch (const std::system_error& error) {
+    end();
+    throw Failure(kMachine, "no thread can be started for " + devices_[threads_.size()]->name() + ": " + error.what() +
+                                "; raise the limit on processes (ulimit -u), or end what else runs");
   } catch (...) {
     end();
     throw;

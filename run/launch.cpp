@@ -169,6 +169,11 @@ bool launched_with_mpi() {
 
 int daemon_process() { return find_daemon().process; }
 
+bool process_ended(int process) {
+  const std::vector<std::string> fields = process_fields(process);
+  return fields.empty() || fields[0] == "Z" || fields[0] == "X";  // nobody has asked for its status yet
+}
+
 CpuSet daemon_cpus() {
   const int process = daemon_process();
   return process ? CpuSet::of(process) : CpuSet::all();

@@ -21,6 +21,7 @@ Binding mpirun_binding();
 
 // The process of mpirun, or of its daemon on this node, above this one; 0 where there is none to be seen.
 int daemon_process();
+bool process_ended(int process);
 
 // Its CPUs: what this process would have without a binding. All that the kernel allows where they are not to be seen (in
 // a container that hides other processes).

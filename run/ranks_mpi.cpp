@@ -1,19 +1,14 @@
 // run/ranks.h over MPI.
 #include <mpi.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 
 #include "common/failure.h"
+#include "run/daemon.h"
 #include "run/launch.h"
 #include "run/ranks.h"
 
@@ -27,7 +22,8 @@ struct Job {
   MPI_Comm ours = MPI_COMM_NULL;  // what MPI_COMM_WORLD holds, for our messages alone; null in a job of one without MPI
   int rank = 0, count = 1;
   NodePlace node = {0, 1, 0};
-  bool starting = false;  // MPI_Init is under way
+  bool starting = false;          // MPI_Init is under way
+  int daemon = daemon_process();  // of the launcher, above this process; 0: none
 };
 Job g_job;
 
@@ -42,43 +38,6 @@ void check_mpi(int code, const char* call, const char* file, int line) {
 
 #define MPI_CHECK(call) check_mpi((call), #call, __FILE__, __LINE__)
 
-// ---- Lost hosts. The launcher's daemons, one a node, hold a job together: when the connection between two of them
-// breaks, both end their ranks. A cable that is pulled or a host that stops breaks none; nothing comes any longer, and
-// they would wait for eight minutes (Open MPI's oob_tcp_keepalive_time and the like, which users may set) or for ever.
-
-// Has a connection to another host break when nothing has come through it for half a minute.
-void keep_alive(int socket) {
-  sockaddr_storage peer = {};
-  socklen_t size = sizeof peer;
-  if (getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return;
-  if (peer.ss_family != AF_INET && peer.ss_family != AF_INET6) return;
-  const auto set = [socket](int level, int option, int value) {
-    setsockopt(socket, level, option, &value, sizeof value);
-  };
-  set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, 10);         // s; then a question
-  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);         // every 5 s,
-  set(IPPROTO_TCP, TCP_KEEPCNT, 4);           // and after four without an answer the end
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 30000);  // ms; the same for what was sent
-}
-
-// Does so with what the daemon above this rank holds open. Best effort: a system may keep processes apart.
-void notice_lost_hosts() {
-#ifdef SYS_pidfd_getfd
-  const int process = daemon_process();
-  if (process == 0 || std::getenv("OMPI_MCA_oob_tcp_keepalive_time")) return;
-  const int daemon = int(syscall(SYS_pidfd_open, process, 0));
-  std::error_code none;
-  for (const auto& file : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/fd", none)) {
-    const int copy = int(syscall(SYS_pidfd_getfd, daemon, std::atoi(file.path().filename().c_str()), 0));
-    if (copy < 0) continue;
-    keep_alive(copy);
-    close(copy);
-  }
-  close(daemon);
-#endif
-}
-
 }  // namespace
 
 // Defined in facegen_custom alone (custom_mpi.cpp), whose unit may speak MPI in a job of one as well.
@@ -90,6 +49,7 @@ extern "C" void _exit(int status) {
     std::fputs("facegen: MPI could not be started; its reasons stand above\n", stderr);
     status = kMachine;
   }
+  clean_up_behind(g_job.daemon);
   std::_Exit(status);
 }
 
@@ -103,7 +63,7 @@ void ranks_start(int* argc, char*** argv) {
     g_job.starting = false;
   }
   if (!ranks_join()) share_cpus();
-  if (rank_count() > 1 && node_place().index == 0) notice_lost_hosts();
+  if (rank_count() > 1 && node_place().index == 0) notice_lost_hosts(g_job.daemon);
   if (rank_count() == 1 && launched_processes() > 1) {
     throw Failure(kUsage, "started as " + std::to_string(launched_processes()) +
                               " processes that do not know of each other: start them with mpirun, or srun --mpi=pmix");
@@ -153,6 +113,7 @@ void end_job(int status) {
   int running = 0, over = 0;
   MPI_Initialized(&running);
   MPI_Finalized(&over);
+  clean_up_behind(g_job.daemon);
   if (g_job.count > 1 && running && !over) MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);
 }

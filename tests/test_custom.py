@@ -259,7 +259,7 @@ def test_its_mpi_errors_end_the_job(tmp_path):
     assert text != MPI_PARTS
     build(tmp_path, {"unit.c": text})
     done, _ = start(tmp_path, "mpirun", "-n", 2)
-    assert done.returncode != 0 and b"MPI_ERR_TRUNCATE" in done.stderr
+    assert done.returncode not in (0, 1, 2, 3)  # ours; Open MPI ends with the number of the error
     assert not (tmp_path / "o.npy").exists()
 
 
