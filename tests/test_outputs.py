@@ -83,7 +83,9 @@ ENDING = ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "XCPU", "ALRM", "VTALRM"
 
 
 @pytest.mark.parametrize("name", [*ENDING, "KILL"])
-def test_a_signal_leaves_everything_as_it_was(name, long_run, tmp_path):
+def test_a_signal_leaves_everything_as_it_was(name, program, long_run, tmp_path):
+    if program.name == "facegen_seq" and name not in ("TERM", "USR1", "KILL"):
+        pytest.skip("the driver is the same")
     process = started(long_run)
     time.sleep(0.1)
     process.send_signal(signal.Signals["SIG" + name])
