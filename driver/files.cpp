@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <initializer_list>
+#include <iterator>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -35,9 +35,16 @@ std::vector<Name> names_of(const Options& options) {
   return names;
 }
 
-// An ending that stands for another format than what would be written.
-void check_ending(const std::string& path, std::initializer_list<const char*> foreign, const std::string& there_is) {
-  for (const char* ending : foreign) {
+// Endings that stand for formats that are written nowhere here.
+constexpr const char* kForeign[] = {".jpg",  ".jpeg", ".gif",  ".tif",  ".tiff", ".webp",        ".svg",
+                                    ".pdf",  ".ppm",  ".pgm",  ".heic", ".avif", ".jp2",         ".npz",
+                                    ".csv",  ".tsv",  ".json", ".pt",   ".pth",  ".safetensors", ".h5",
+                                    ".hdf5", ".mat",  ".gz",   ".xz",   ".bz2",  ".zst",         ".zip"};
+
+// others: endings that stand for formats of the other output.
+void check_ending(const std::string& path, std::vector<const char*> others, const std::string& there_is) {
+  others.insert(others.end(), std::begin(kForeign), std::end(kForeign));
+  for (const char* ending : others) {
     if (!has_ending(path, ending)) continue;
     throw Failure(kUsage, quoted(path) + " asks for a format that is not written here: there is " + there_is);
   }
@@ -78,14 +85,8 @@ void check_names(const Options& options) {
     }
     if (name.output) dash = name.what;
   }
-  check_ending(options.data, {".npz",  ".csv",  ".tsv", ".json", ".pt",  ".pth",  ".safetensors", ".h5",
-                              ".hdf5", ".mat",  ".bmp", ".png",  ".jpg", ".jpeg", ".gif",         ".tif",
-                              ".tiff", ".webp", ".gz",  ".xz",   ".bz2", ".zst",  ".zip"},
-               "text (.txt or any other name), .npy, - or none for the numbers");
-  check_ending(options.image, {".jpg", ".jpeg", ".gif",  ".tif", ".tiff", ".webp", ".svg", ".pdf", ".ppm",
-                               ".pgm", ".heic", ".avif", ".jp2", ".npy",  ".npz",  ".csv", ".tsv", ".json",
-                               ".pt",  ".pth",  ".gz",   ".xz",  ".bz2",  ".zst",  ".zip"},
-               ".bmp (or any other name), .png, - or none for the picture");
+  check_ending(options.data, {".bmp", ".png"}, "text (.txt or any other name), .npy, - or none for the numbers");
+  check_ending(options.image, {".npy"}, ".bmp (or any other name), .png, - or none for the picture");
 }
 
 void check_one_file_each(const Options& options) {
