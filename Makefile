@@ -197,15 +197,13 @@ test: all $(TEST_PROGRAMS) $(MPI_TRANSFERS) $(SIMULATED)
 	  $(PYTHON) -m pytest -q tests
 
 # On a machine with a GPU: the kernels layer by layer, the programs, and everything small under compute-sanitizer.
-GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper test_hopper8 test_mma bench_gpu)
+GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_tensor_cores bench_gpu accuracy_gpu)
 $(BUILD)/gpu/test_gpu: tests/test_gpu.cu
-$(BUILD)/gpu/test_hopper: tests/test_hopper.cu
-$(BUILD)/gpu/test_hopper8: tests/test_hopper8.cu
-$(BUILD)/gpu/test_mma: tests/test_mma.cu
+$(BUILD)/gpu/test_tensor_cores: tests/test_tensor_cores.cu
 $(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/run/chunks.o
+$(BUILD)/gpu/accuracy_gpu: bench/accuracy_gpu.cu
 $(BUILD)/gpu/copy_rates: bench/copy_rates.cu $(addprefix $(BUILD)/run/,host_memory.o numa.o)
-# test_hopper, test_hopper8 and test_mma look into their generator: they include its source, in place of its object.
-$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS) $(BUILD)/run/numa.o
+$(GPU_PROGRAMS): $(GPU_OBJECTS) $(BUILD)/run/numa.o
 $(GPU_PROGRAMS) $(BUILD)/gpu/copy_rates:
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS_ALL) $< $(filter %.o,$^) -Xcompiler -pthread -o $@
@@ -232,9 +230,10 @@ bench: all $(BENCHES)
 	  --plot build/measurements/cpu-whole-run.png
 
 # The same on a GPU, layer by layer and beside PyTorch.
-bench-gpu: all $(BUILD)/gpu/bench_gpu
+bench-gpu: all $(BUILD)/gpu/bench_gpu $(BUILD)/gpu/accuracy_gpu
 	@mkdir -p build/measurements
-	for k in simt mma hopper hopper8; do FACEGEN_KERNELS=$$k $(BUILD)/gpu/bench_gpu --json build/measurements/gpu-$$k.json || exit; done
+	$(BUILD)/gpu/bench_gpu --json build/measurements/gpu-layers.json
+	$(BUILD)/gpu/accuracy_gpu --json build/measurements/gpu-accuracy.json
 	$(PYTHON) bench/gpu_peers.py --json build/measurements/gpu-peers.json
 
 # Everything that several GPUs show, on a machine that has them: bench/several_gpus.py builds what it needs.

@@ -13,8 +13,12 @@ namespace {
 
 using TconvTile = TileShape<128, 64, 8, 16, 3, 2>;  // 128 threads; 3 * 16 * (128 + 64) * 4 = 36,864 B of shared memory
 
-// Sums are taken over this many input channels of one tap, and those sums then added up.
-constexpr int kPartialChannels = 128;
+// Sums are taken over this many input channels of one tap, and those sums then added up. bench/accuracy_gpu.cu takes
+// another number, for the same sums in another order.
+#ifndef FACEGEN_PARTIAL_CHANNELS
+#define FACEGEN_PARTIAL_CHANNELS 128
+#endif
+constexpr int kPartialChannels = FACEGEN_PARTIAL_CHANNELS;
 
 // The faces of a chunk go in groups of a tile's width; the last group may be narrower. Within a group, rows of a tile
 // are numbered position by position: row = position * width + quad. A tile of a full group so has one position, and a
