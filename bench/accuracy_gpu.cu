@@ -136,10 +136,7 @@ class Study {
     add("precise", make_precise_generator(gpu));
     device_ = open_gpu(0);
     device_->attach();
-    faces_ = static_cast<float*>(alloc_pinned(std::size_t(OnGpu::kMost) * net::kFaceFloats * sizeof(float)));
-    if (!faces_) throw Failure(kMachine, "no page-locked memory for faces");
   }
-  ~Study() { free_pinned(faces_); }
 
   void load(const std::vector<float>& network) {
     exact_->load(network);
@@ -231,9 +228,9 @@ class Study {
 
   // By the device as a run uses it: the caller's noise, page-locked faces.
   const float* generate(int n, const float* noise) {
-    device_->start(0, n, noise, faces_);
+    device_->start(0, n, noise, faces_.floats());
     device_->finish(0);
-    return faces_;
+    return faces_.floats();
   }
 
   // "fast 2048, exact 3": since it was last asked.
@@ -253,7 +250,7 @@ class Study {
   std::vector<std::pair<std::string, std::unique_ptr<OnGpu>>> kinds_;
   std::unique_ptr<Device> device_;
   std::vector<float> network_;
-  float* faces_ = nullptr;
+  const PinnedMemory faces_{std::size_t(OnGpu::kMost) * net::kFaceBytes};
   std::vector<KernelFaces> before_;
   std::vector<Row> rows_;
 };

@@ -142,33 +142,23 @@ KindTimes time_kind(const char* name, Generator& generator, const std::vector<fl
   return times;
 }
 
-struct Pinned {
-  explicit Pinned(std::size_t floats) : memory(static_cast<float*>(alloc_pinned(floats * sizeof(float)))) {
-    if (!memory) throw Failure(kMachine, "no pinned memory for " + std::to_string(floats) + " floats");
-  }
-  ~Pinned() { free_pinned(memory); }
-  Pinned(const Pinned&) = delete;
-  Pinned& operator=(const Pinned&) = delete;
-  float* memory;
-};
-
 // N faces through Device, as a run with one GPU does it.
 double time_host_to_host(Device& device, const std::vector<float>& network, int faces) {
-  const Pinned pinned_network(net::kNetworkFloats), noise(std::size_t(faces) * net::kNoise);
-  const Pinned out(std::size_t(faces) * net::kFaceFloats);
-  std::copy(network.begin(), network.end(), pinned_network.memory);
+  const PinnedMemory pinned_network(net::kNetworkBytes), noise(std::size_t(faces) * net::kNoiseBytes);
+  const PinnedMemory out(std::size_t(faces) * net::kFaceBytes);
+  std::copy(network.begin(), network.end(), pinned_network.floats());
   const std::vector<float> values = random_noise(7, 0, faces, true);
-  std::copy(values.begin(), values.end(), noise.memory);
+  std::copy(values.begin(), values.end(), noise.floats());
 
   std::vector<double> times;
   for (int run = 0; run < 6; ++run) {
     const auto start = std::chrono::steady_clock::now();
-    device.load_network(pinned_network.memory);
+    device.load_network(pinned_network.floats());
     int started = 0, finished = 0;
     for (const Share& chunk : plan_chunks({0, faces}, 1, device.chunk_faces())) {
       if (started - finished == device.slots()) device.finish(finished++ % device.slots());
-      device.start(started++ % device.slots(), int(chunk.faces), noise.memory + chunk.first * net::kNoise,
-                   out.memory + chunk.first * net::kFaceFloats);
+      device.start(started++ % device.slots(), int(chunk.faces), noise.floats() + chunk.first * net::kNoise,
+                   out.floats() + chunk.first * net::kFaceFloats);
     }
     while (finished < started) device.finish(finished++ % device.slots());
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;

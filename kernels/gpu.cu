@@ -16,12 +16,11 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -492,11 +491,7 @@ class Gpu : public Device {
   std::vector<int> kind_of_;  // of the faces of the chunk that is sorted
 };
 
-// ---- Pinned memory
-
-std::mutex pinned_mutex;  // guards both
-std::set<void*> pinned;   // what alloc_pinned gave out
-int pinning_gpu = -1;     // whose context it belongs to: any GPU that was opened
+std::atomic<int> pinning_gpu{-1};  // whose context page-locked memory belongs to: any GPU that was opened
 
 }  // namespace
 
@@ -546,34 +541,12 @@ std::unique_ptr<Device> open_gpu(int ordinal) {
   const NumaPlace place = place_of_gpu(ordinal);
   const StayAt near_gpu(place);  // its staging buffers lie there too
   std::unique_ptr<Device> gpu(new Gpu(ordinal, properties, place));
-  const std::lock_guard<std::mutex> lock(pinned_mutex);
   pinning_gpu = ordinal;
   return gpu;
 }
 
-void* alloc_pinned(std::size_t bytes) {
-  const std::lock_guard<std::mutex> lock(pinned_mutex);
-  // Why: without an open GPU this would make a context on GPU 0, which may be another rank's.
-  if (pinning_gpu < 0) return nullptr;
-  void* memory = nullptr;
-  if (cudaSetDevice(pinning_gpu) != cudaSuccess ||
-      cudaHostAlloc(&memory, bytes, cudaHostAllocPortable) != cudaSuccess) {
-    cudaGetLastError();
-    return nullptr;
-  }
-  pinned.insert(memory);
-  return memory;
-}
-
-bool free_pinned(void* memory) {
-  const std::lock_guard<std::mutex> lock(pinned_mutex);
-  if (pinned.erase(memory) == 0) return false;
-  cudaFreeHost(memory);
-  return true;
-}
-
 bool pin(void* memory, std::size_t bytes) {
-  const std::lock_guard<std::mutex> lock(pinned_mutex);
+  // Why: without an open GPU this would make a context on GPU 0, which may be another rank's.
   if (pinning_gpu < 0) return true;
   if (cudaSetDevice(pinning_gpu) == cudaSuccess &&
       cudaHostRegister(memory, bytes, cudaHostRegisterPortable) == cudaSuccess) {
@@ -584,7 +557,6 @@ bool pin(void* memory, std::size_t bytes) {
 }
 
 void unpin(void* memory) {
-  const std::lock_guard<std::mutex> lock(pinned_mutex);
   if (pinning_gpu >= 0) cudaHostUnregister(memory);
 }
 

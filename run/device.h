@@ -68,13 +68,10 @@ std::int64_t gpu_id(int ordinal);
 // The GPU with that ordinal. Throws Failure where this build has no code for it, its memory is short, ...
 std::unique_ptr<Device> open_gpu(int ordinal);
 
-// Page-locked host memory, which a GPU reads and writes at full PCIe speed; nullptr where there is none, or where no
-// GPU has been opened. free_pinned returns false where the memory did not come from alloc_pinned.
-void* alloc_pinned(std::size_t bytes);
-bool free_pinned(void* memory);
+// The GPU with that ordinal may be opened while others are, each in a thread of its own.
 
-// Page-locks memory that is there already, in whole pages, for every GPU; where no GPU has been opened there is nothing
-// to do. False where it cannot be. unpin() before it goes.
+// Page-locks memory, in whole pages: every GPU reads and writes it at full PCIe speed then. Where no GPU has been opened
+// there is nothing to do. False where it cannot be. unpin() before it goes.
 bool pin(void* memory, std::size_t bytes);
 void unpin(void* memory);
 

@@ -124,8 +124,10 @@ std::vector<float> generate(Device& device, const std::vector<float>& noise, con
   const std::size_t floats = std::size_t(n) * net::kFaceFloats;
   std::vector<float> faces(floats + 1, kPoison);  // one more, so that an empty vector has an address
   float* to = faces.data();
+  std::unique_ptr<PinnedMemory> pinned;
   if (run.pinned) {
-    to = static_cast<float*>(alloc_pinned((floats + 1) * sizeof(float)));
+    pinned = std::make_unique<PinnedMemory>((floats + 1) * sizeof(float));
+    to = reinterpret_cast<float*>(pinned->bytes());
     std::fill(to, to + floats + 1, kPoison);
   }
 
@@ -141,10 +143,7 @@ std::vector<float> generate(Device& device, const std::vector<float>& noise, con
   }
   while (finished < started) device.finish(finished++ % device.slots());
 
-  if (run.pinned) {
-    std::copy(to, to + floats + 1, faces.begin());
-    check(free_pinned(to), "free_pinned takes back what alloc_pinned gave");
-  }
+  if (run.pinned) std::copy(to, to + floats + 1, faces.begin());
   check(std::isnan(faces[floats]), "nothing is written past the last face");
   faces.pop_back();
   return faces;
@@ -208,7 +207,8 @@ void test_reload(Device& device, const std::vector<float>& a, const std::vector<
   const std::vector<float> noise = random_noise(3, 0, 5);
   device.load_network(a.data());
   const std::vector<float> faces_a = generate(device, noise, {});
-  float* pinned_b = static_cast<float*>(alloc_pinned(net::kNetworkBytes));
+  const PinnedMemory pinned(net::kNetworkBytes);
+  float* pinned_b = reinterpret_cast<float*>(pinned.bytes());
   std::copy(b.begin(), b.end(), pinned_b);
   device.load_network(a.data());
   device.load_network(pinned_b);
@@ -218,7 +218,6 @@ void test_reload(Device& device, const std::vector<float>& a, const std::vector<
   check(same_bytes(faces_a, generate(device, noise, {{2}})), "the first network again gives the first faces again");
   device.load_network(b.data());
   check(same_bytes(faces_b, generate(device, noise, {})), "the second network gives the same from pageable memory");
-  free_pinned(pinned_b);
 }
 
 // ---- Which kernels compute a face
@@ -358,8 +357,6 @@ void test_failures(const std::string& self, bool small) {
   setenv("FACEGEN_KERNELS", "abacus", 1);
   expect_failure("unknown kernels", {"FACEGEN_KERNELS", "abacus", "exact"}, [] { open_gpu(0); });
   before.empty() ? unsetenv("FACEGEN_KERNELS") : setenv("FACEGEN_KERNELS", before.c_str(), 1);
-  int on_stack = 0;
-  check(!free_pinned(&on_stack), "free_pinned leaves other memory alone");
   if (small) return;
 
   std::size_t free = 0, total = 0;
