@@ -38,8 +38,8 @@ void touch_pages(void* data, std::size_t bytes) {
   constexpr std::size_t kPiece = std::size_t(256) << 20;
   std::vector<std::future<int>> pieces;
   for (std::size_t first = 0; first < bytes; first += kPiece) {
-    pieces.push_back(std::async(madvise, static_cast<char*>(data) + first, std::min(kPiece, bytes - first),
-                                MADV_POPULATE_WRITE));
+    pieces.push_back(
+        std::async(madvise, static_cast<char*>(data) + first, std::min(kPiece, bytes - first), MADV_POPULATE_WRITE));
   }
 #endif
 }
