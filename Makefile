@@ -249,15 +249,13 @@ test: all libfacegen.a $(CUSTOM_MPI) $(TEST_PROGRAMS) $(MPI_TRANSFERS) $(SIMULAT
 	  $(PYTHON) -m pytest -q tests
 
 # On a machine with a GPU: the kernels layer by layer, the programs, and everything small under compute-sanitizer.
-GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_hopper test_hopper8 test_mma bench_gpu)
+GPU_PROGRAMS := $(addprefix $(BUILD)/gpu/,test_gpu test_tensor_cores bench_gpu accuracy_gpu)
 $(BUILD)/gpu/test_gpu: tests/test_gpu.cu
-$(BUILD)/gpu/test_hopper: tests/test_hopper.cu
-$(BUILD)/gpu/test_hopper8: tests/test_hopper8.cu
-$(BUILD)/gpu/test_mma: tests/test_mma.cu
+$(BUILD)/gpu/test_tensor_cores: tests/test_tensor_cores.cu
 $(BUILD)/gpu/bench_gpu: bench/bench_gpu.cu $(BUILD)/run/chunks.o
 $(BUILD)/gpu/copy_rates: bench/copy_rates.cu $(addprefix $(BUILD)/run/,host_memory.o numa.o cpus.o)
-# test_hopper, test_hopper8 and test_mma look into their generator: they include its source, in place of its object.
-$(BUILD)/gpu/test_gpu $(BUILD)/gpu/bench_gpu: $(GPU_OBJECTS) $(addprefix $(BUILD)/run/,numa.o cpus.o)
+$(BUILD)/gpu/accuracy_gpu: bench/accuracy_gpu.cu
+$(GPU_PROGRAMS): $(GPU_OBJECTS) $(addprefix $(BUILD)/run/,numa.o cpus.o)
 $(GPU_PROGRAMS) $(BUILD)/gpu/copy_rates:
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS_ALL) $< $(filter %.o,$^) -Xcompiler -pthread -o $@
@@ -309,10 +307,8 @@ bench: all $(BENCHES)
 
 # On a GPU: its limits, every kind of kernels layer by layer, whole runs beside PyTorch and JAX.
 bench-gpu: all $(GPU_PROGRAMS)
-	$(KEEP) gpu-layers-simt $(BUILD)/gpu/bench_gpu --json JSON
-	for k in mma hopper hopper8; do \
-	  $(KEEP) gpu-layers-$$k $(BUILD)/gpu/test_$$k network.bin bench JSON || exit; \
-	done
+	$(KEEP) gpu-layers $(BUILD)/gpu/bench_gpu --json JSON
+	$(KEEP) gpu-accuracy $(BUILD)/gpu/accuracy_gpu --json JSON
 	$(PYTHON) bench/gpu_peers.py
 
 # Everything that several GPUs show, on a machine that has them: bench/several_gpus.py builds what it needs.

@@ -1,10 +1,9 @@
-// How fast the fp32 kernels and the GPU backend are, beside the limits of the same GPU measured in the same run.
+// How fast each kind of kernels and the GPU backend are, beside the limits of the same GPU measured in the same run.
 //
 // Usage: bench_gpu [--faces 1000,8192,65536] [--network network.bin] [--json FILE]
 //
 // Times are medians of several runs after a warm-up; FLOPs are the multiply-adds of taps that exist, twice. "Host to
-// host" is what facegen() is timed for on one GPU: network and noise from pinned memory, all faces back in pinned
-// memory.
+// host" is what facegen() is timed for on one GPU: network and noise from page-locked memory, all faces back in it.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -18,10 +17,6 @@
 
 #include "common/failure.h"
 #include "kernels/cuda_memory.h"
-#include "kernels/fp32/image.cuh"
-#include "kernels/fp32/pack.cuh"
-#include "kernels/fp32/proj.cuh"
-#include "kernels/fp32/tconv.cuh"
 #include "kernels/generator.h"
 #include "network.h"
 #include "run/chunks.h"
@@ -109,90 +104,61 @@ Limits measure_limits(const cudaDeviceProp& gpu, cudaStream_t stream) {
 
 // ---- What we do
 
-struct LayerTime {
-  const char* name;
-  double seconds;  // for a chunk
-  double flops;    // in a chunk
+// One kind of kernels on the GPU alone, chunk after chunk.
+struct KindTimes {
+  std::string name;
+  int faces;                     // of a chunk
+  double seconds[net::kLayers];  // of each layer: with those before it, less those before it
+  double chunk_seconds;          // of all, many chunks in a row
 };
 
-// Each fp32 layer by itself, on the map that the layer before left.
-std::vector<LayerTime> time_layers(int n, const std::vector<float>& network, cudaStream_t stream) {
-  Timer timer;
-  const DeviceMemory network_on_gpu(net::kNetworkBytes);
-  CUDA_CHECK(cudaMemcpy(network_on_gpu.floats(), network.data(), net::kNetworkBytes, cudaMemcpyHostToDevice));
-  const std::vector<float> noise = random_noise(5, 0, n);
-  const DeviceMemory noise_on_gpu(noise.size() * sizeof(float));
-  CUDA_CHECK(cudaMemcpy(noise_on_gpu.floats(), noise.data(), noise.size() * sizeof(float), cudaMemcpyHostToDevice));
-  const std::size_t most = std::size_t(65536) * (n + 4) * sizeof(float);  // the largest map, that of tconv3
-  const DeviceMemory maps[2] = {DeviceMemory(most), DeviceMemory(most)};
-  const DeviceMemory weight(net::kNetworkBytes), scale(net::kNetworkBytes), shift(net::kNetworkBytes);
-
-  std::vector<LayerTime> times;
-  const float* in = noise_on_gpu.floats();
-  for (int layer = 0; layer < net::kLayers; ++layer) {
-    const net::Layer& l = net::kTable.layer[layer];
-    const float* raw = network_on_gpu.floats();
-    float *w = weight.floats(), *a = scale.floats(), *b = shift.floats(), *out = maps[layer % 2].floats();
-    if (l.batch_norm) fold(l, layer == 0 ? kProjOutputs : l.K, raw, a, b, stream);
-    if (layer > 0 && layer < 4) pack_tconv(l, raw, w, stream);
-    if (layer == 4) pack_image(l, raw, w, stream);
-    const double seconds = timer.seconds(stream, [&] {
-      if (layer == 0) proj(n, in, raw + l.weight, a, b, out, stream);
-      if (layer == 1) tconv<1>(n, in, w, a, b, out, stream);
-      if (layer == 2) tconv<2>(n, in, w, a, b, out, stream);
-      if (layer == 3) tconv<3>(n, in, w, a, b, out, stream);
-      if (layer == 4) to_image(n, in, w, raw + l.bias, out, stream);
-    });
-    times.push_back({l.name, seconds, 2 * net::multiply_adds(l) * n});
-    in = out;
-  }
-  return times;
-}
-
-// The whole network on the GPU alone, chunk after chunk; seconds a chunk.
-double time_on_gpu(Generator& generator, const std::vector<float>& network, cudaStream_t stream) {
+KindTimes time_kind(const char* name, Generator& generator, const std::vector<float>& network, cudaStream_t stream) {
   const int n = generator.chunk_faces(), chunks = 8;
   const DeviceMemory network_on_gpu(net::kNetworkBytes), workspace(generator.workspace_bytes(n));
   const DeviceMemory faces(std::size_t(n) * net::kFaceFloats * sizeof(float));
-  const std::vector<float> noise = random_noise(6, 0, n);
+  const PinnedMemory unfit((1 + n) * sizeof(int));
+  const std::vector<float> noise = random_noise(6, 0, n, true);
   const DeviceMemory noise_on_gpu(noise.size() * sizeof(float));
   CUDA_CHECK(cudaMemcpy(network_on_gpu.floats(), network.data(), net::kNetworkBytes, cudaMemcpyHostToDevice));
   CUDA_CHECK(cudaMemcpy(noise_on_gpu.floats(), noise.data(), noise.size() * sizeof(float), cudaMemcpyHostToDevice));
-  for (int layer = 0; layer < net::kLayers; ++layer) generator.load_layer(layer, network_on_gpu.floats(), stream);
-  return Timer().seconds(stream, [&] {
-    for (int i = 0; i < chunks; ++i) {
-      generator.generate(n, noise_on_gpu.floats(), faces.floats(), workspace.bytes(), nullptr, stream);
-    }
-  }) / chunks;
-}
+  int* flags = reinterpret_cast<int*>(unfit.bytes());
+  for (int layer = 0; layer < net::kLayers; ++layer)
+    generator.load_layer(layer, network_on_gpu.floats(), flags, stream);
 
-struct Pinned {
-  explicit Pinned(std::size_t floats) : memory(static_cast<float*>(alloc_pinned(floats * sizeof(float)))) {
-    if (!memory) throw Failure(kMachine, "no pinned memory for " + std::to_string(floats) + " floats");
+  const Chunk chunk = {n, noise_on_gpu.floats(), nullptr, faces.floats(), workspace.bytes(), flags + 1};
+  KindTimes times = {name, n, {}, 0};
+  Timer timer;
+  double before = 0;
+  for (int last = 0; last < net::kLayers; ++last) {
+    const double seconds = timer.seconds(stream, [&] {
+      for (int layer = 0; layer <= last; ++layer) generator.launch_layer(layer, chunk, stream);
+    });
+    times.seconds[last] = seconds - before;
+    before = seconds;
   }
-  ~Pinned() { free_pinned(memory); }
-  Pinned(const Pinned&) = delete;
-  Pinned& operator=(const Pinned&) = delete;
-  float* memory;
-};
+  times.chunk_seconds = timer.seconds(stream, [&] {
+    for (int i = 0; i < chunks; ++i) generator.generate(chunk, nullptr, stream);
+  }) / chunks;
+  return times;
+}
 
 // N faces through Device, as a run with one GPU does it.
 double time_host_to_host(Device& device, const std::vector<float>& network, int faces) {
-  const Pinned pinned_network(net::kNetworkFloats), noise(std::size_t(faces) * net::kNoise);
-  const Pinned out(std::size_t(faces) * net::kFaceFloats);
-  std::copy(network.begin(), network.end(), pinned_network.memory);
-  const std::vector<float> values = random_noise(7, 0, faces);
-  std::copy(values.begin(), values.end(), noise.memory);
+  const PinnedMemory pinned_network(net::kNetworkBytes), noise(std::size_t(faces) * net::kNoiseBytes);
+  const PinnedMemory out(std::size_t(faces) * net::kFaceBytes);
+  std::copy(network.begin(), network.end(), pinned_network.floats());
+  const std::vector<float> values = random_noise(7, 0, faces, true);
+  std::copy(values.begin(), values.end(), noise.floats());
 
   std::vector<double> times;
   for (int run = 0; run < 6; ++run) {
     const auto start = std::chrono::steady_clock::now();
-    device.load_network(pinned_network.memory);
+    device.load_network(pinned_network.floats());
     int started = 0, finished = 0;
     for (const Share& chunk : plan_chunks({0, faces}, 1, device.chunk_faces())) {
       if (started - finished == device.slots()) device.finish(finished++ % device.slots());
-      device.start(started++ % device.slots(), int(chunk.faces), noise.memory + chunk.first * net::kNoise,
-                   out.memory + chunk.first * net::kFaceFloats);
+      device.start(started++ % device.slots(), int(chunk.faces), noise.floats() + chunk.first * net::kNoise,
+                   out.floats() + chunk.first * net::kFaceFloats);
     }
     while (finished < started) device.finish(finished++ % device.slots());
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
@@ -202,16 +168,6 @@ double time_host_to_host(Device& device, const std::vector<float>& network, int 
 }
 
 // ---- The report
-
-std::vector<float> read_network(const std::string& path) {
-  std::vector<float> network(net::kNetworkFloats);
-  std::FILE* file = std::fopen(path.c_str(), "rb");
-  if (!file || std::fread(network.data(), sizeof(float), network.size(), file) != network.size()) {
-    throw Failure(kBadInput, "'" + path + "' cannot be read as a network");
-  }
-  std::fclose(file);
-  return network;
-}
 
 int run(int argc, char** argv) {
   std::vector<int> counts = {1000, 8192, 65536};
@@ -244,25 +200,33 @@ int run(int argc, char** argv) {
   CUDA_CHECK(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, 0));
 
   const Stream stream;
-  const std::unique_ptr<Generator> generator = make_simt_generator(gpu);
-  const int n = generator->chunk_faces();
   const Limits limits = measure_limits(gpu, stream);
-  const std::vector<LayerTime> layers = time_layers(n, network, stream);
-  const double chunk_seconds = time_on_gpu(*generator, network, stream);
+  std::vector<KindTimes> kinds;
+  const auto time = [&](const char* name, std::unique_ptr<Generator> generator) {
+    if (generator) kinds.push_back(time_kind(name, *generator, network, stream));
+  };
+  time("fast", make_fast_generator(gpu));
+  time("accurate", make_accurate_generator(gpu));
+  time("precise", make_precise_generator(gpu));
+  time("exact", make_exact_generator(gpu));
 
   std::printf("%s, %s\n", device->name().c_str(), gpu_about());
   std::printf("measured limits: %.1f TFLOP/s fp32, %.1f GB/s to the GPU, %.1f GB/s to the host, %.2f TB/s on it\n",
               limits.flops * 1e-12, limits.to_gpu * 1e-9, limits.to_host * 1e-9, limits.on_gpu * 1e-12);
-  std::printf("\n%-8s %10s %10s %8s   (%d faces)\n", "layer", "us", "TFLOP/s", "of peak", n);
   std::string json_layers, json_runs;
   char line[512];
-  for (const LayerTime& layer : layers) {
-    const double rate = layer.flops / layer.seconds;
-    std::printf("%-8s %10.1f %10.2f %7.1f%%\n", layer.name, layer.seconds * 1e6, rate * 1e-12,
-                100 * rate / limits.flops);
-    std::snprintf(line, sizeof(line), "%s\n    {\"layer\": \"%s\", \"faces\": %d, \"seconds\": %.9f, \"tflops\": %.3f}",
-                  json_layers.empty() ? "" : ",", layer.name, n, layer.seconds, rate * 1e-12);
-    json_layers += line;
+  for (const KindTimes& kind : kinds) {
+    std::printf("\n%s, %d faces %10s %10s\n", kind.name.c_str(), kind.faces, "us", "TFLOP/s");
+    for (int i = 0; i < net::kLayers; ++i) {
+      const net::Layer& l = net::kTable.layer[i];
+      const double rate = 2 * net::multiply_adds(l) * kind.faces / kind.seconds[i];
+      std::printf("  %-8s %22.1f %10.2f\n", l.name, kind.seconds[i] * 1e6, rate * 1e-12);
+      std::snprintf(
+          line, sizeof(line),
+          "%s\n    {\"kernels\": \"%s\", \"layer\": \"%s\", \"faces\": %d, \"seconds\": %.9f, \"tflops\": %.3f}",
+          json_layers.empty() ? "" : ",", kind.name.c_str(), l.name, kind.faces, kind.seconds[i], rate * 1e-12);
+      json_layers += line;
+    }
   }
   const auto report = [&](const char* what, int faces, double seconds) {
     const double rate = 2 * net::multiply_adds() * faces / seconds;
@@ -275,7 +239,7 @@ int run(int argc, char** argv) {
     json_runs += line;
   };
   std::printf("\n");
-  report("fp32 kernels, on the GPU", n, chunk_seconds);
+  for (const KindTimes& kind : kinds) report((kind.name + ", on the GPU").c_str(), kind.faces, kind.chunk_seconds);
   for (const int faces : counts) report("device, host to host", faces, time_host_to_host(*device, network, faces));
 
   if (json_path.empty()) return 0;

@@ -7,6 +7,10 @@
 
 #include <string>
 
+#if CUDART_VERSION < 12000
+#error "facegen needs CUDA 12.0 or later; with an older one build for the CPU: make CUDA=0"
+#endif
+
 #include "common/failure.h"
 
 // "GPU 0 (NVIDIA H100 80GB HBM3)": the calling thread's current GPU.

@@ -1,4 +1,5 @@
-// What a device owns, each given back when its owner goes: device memory, page-locked host memory, streams, events.
+// What a device owns, each given back when its owner goes: device memory, page-locked host memory, streams, events; and
+// how one piece of memory is laid out.
 #ifndef FACEGEN_KERNELS_CUDA_MEMORY_H_
 #define FACEGEN_KERNELS_CUDA_MEMORY_H_
 
@@ -8,6 +9,17 @@
 #include <string>
 
 #include "kernels/cuda_check.h"
+
+// Lays arrays out one after another, as offsets in bytes, each aligned for every kind of access.
+struct Arena {
+  std::size_t end = 0;
+  constexpr std::size_t take(std::size_t bytes) {
+    constexpr std::size_t kAlignment = 1024;
+    const std::size_t at = end;
+    end = (end + bytes + kAlignment - 1) / kAlignment * kAlignment;
+    return at;
+  }
+};
 
 // Memory on the current GPU. Where it is short, the Failure says how much is needed and how much is free.
 class DeviceMemory {
@@ -37,7 +49,7 @@ class DeviceMemory {
   void* memory_ = nullptr;
 };
 
-// Host memory that every GPU copies to and from at full speed.
+// Host memory that every GPU copies to and from at full speed, and that kernels write by the same address.
 class PinnedMemory {
  public:
   explicit PinnedMemory(std::size_t bytes) { CUDA_CHECK(cudaHostAlloc(&memory_, bytes, cudaHostAllocPortable)); }
@@ -45,6 +57,7 @@ class PinnedMemory {
   PinnedMemory(const PinnedMemory&) = delete;
   PinnedMemory& operator=(const PinnedMemory&) = delete;
 
+  char* bytes() const { return static_cast<char*>(memory_); }
   float* floats() const { return static_cast<float*>(memory_); }
 
  private:

@@ -21,10 +21,6 @@ std::int64_t gpu_id(int ordinal) { no_cuda(ordinal); }
 
 std::unique_ptr<Device> open_gpu(int ordinal) { no_cuda(ordinal); }
 
-void* alloc_pinned(std::size_t) { return nullptr; }
-
-bool free_pinned(void*) { return false; }
-
 bool pin(void*, std::size_t) { return true; }
 
 void unpin(void*) {}

@@ -10,6 +10,12 @@
 
 #include "run/numa.h"
 
+// Faces that a device has computed by one kind of its kernels.
+struct KernelFaces {
+  std::string kernels;
+  std::int64_t faces;
+};
+
 // One device, driven by one host thread. It works on up to slots() chunks of faces at a time: start() begins a chunk in
 // a free slot and may return at once, finish() waits for it. Slots are started in turn and finished in the same order.
 // Any call may throw Failure (kMachine); the sentence names the device and the call that failed.
@@ -25,6 +31,10 @@ class Device {
   // Floating-point operations a second that the arithmetic it uses could reach, for the profile; 0: unknown.
   virtual double peak_flops() { return 0; }
 
+  // Since it was opened, from the fastest kernels to the most exact, those with no faces too. Empty where a device has
+  // one kind only. For between runs: no chunk is under way.
+  virtual std::vector<KernelFaces> faces_by_kernels() const { return {}; }
+
   // The NUMA node that its copies to the host are near to.
   virtual NumaNodes nodes() const { return 0; }
 
@@ -32,7 +42,8 @@ class Device {
   virtual void attach() {}
 
   // Takes a network in, network: net::kNetworkFloats floats in host memory, untouched by others until the first
-  // finish() that follows returns (it may still be on its way to the device). No chunk is under way.
+  // finish() that follows returns (it is read by then alone): a device that gets no chunk starts and finishes one of 0
+  // faces. No chunk is under way.
   virtual void load_network(const float* network) = 0;
 
   // noise (n, 100) -> faces (n, 64, 64, 3), both in host memory and untouched by others until finish(slot) returns.
@@ -57,13 +68,10 @@ std::int64_t gpu_id(int ordinal);
 // The GPU with that ordinal. Throws Failure where this build has no code for it, its memory is short, ...
 std::unique_ptr<Device> open_gpu(int ordinal);
 
-// Page-locked host memory, which a GPU reads and writes at full PCIe speed; nullptr where there is none, or where no
-// GPU has been opened. free_pinned returns false where the memory did not come from alloc_pinned.
-void* alloc_pinned(std::size_t bytes);
-bool free_pinned(void* memory);
+// The GPU with that ordinal may be opened while others are, each in a thread of its own.
 
-// Page-locks memory that is there already, in whole pages, for every GPU; where no GPU has been opened there is nothing
-// to do. False where it cannot be. unpin() before it goes.
+// Page-locks memory, in whole pages: every GPU reads and writes it at full PCIe speed then. Where no GPU has been opened
+// there is nothing to do. False where it cannot be. unpin() before it goes.
 bool pin(void* memory, std::size_t bytes);
 void unpin(void* memory);
 

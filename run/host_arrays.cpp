@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "run/device.h"  // defines: alloc_pinned, free_pinned, pin, unpin
+#include "run/device.h"  // defines: pin, unpin
 #include "run/ranks.h"   // defines: node_place, is_root, all_gather, broadcast_bytes
 
 namespace {
@@ -35,17 +35,8 @@ HostArrays::Array::~Array() {
   if (good) unpin(memory->data());
 }
 
-HostArrays::~HostArrays() {
-  for (float* array : pinned_) free_pinned(array);
-}
-
 float* HostArrays::make(std::size_t floats, NumaNodes nodes, bool mappable) {
   const std::size_t bytes = floats * sizeof(float);
-  if (!mappable && nodes == 0) {
-    float* array = static_cast<float*>(alloc_pinned(bytes));
-    if (array) pinned_.push_back(array);
-    if (array) return array;
-  }
   std::unique_ptr<HostMemory> memory = HostMemory::make(bytes, nodes, mappable);
   const std::int64_t name = memory ? address(memory->data()) : 0;
   own_.emplace_back(std::move(memory), name);
@@ -55,7 +46,6 @@ float* HostArrays::make(std::size_t floats, NumaNodes nodes, bool mappable) {
 }
 
 void HostArrays::free(float* array) {
-  if (free_pinned(array)) return pinned_.remove(array);
   own_.remove_if([array](const Array& own) { return own.name == address(array); });
 }
 

@@ -21,7 +21,6 @@ bool can_map_root_memory();
 class HostArrays {
  public:
   HostArrays() = default;
-  ~HostArrays();
   HostArrays(const HostArrays&) = delete;
   HostArrays& operator=(const HostArrays&) = delete;
 
@@ -58,7 +57,6 @@ class HostArrays {
 
   std::list<Array> own_;
   std::list<Array> of_root_;  // on ranks that map them
-  std::list<float*> pinned_;  // of alloc_pinned
 };
 
 #endif  // FACEGEN_RUN_HOST_ARRAYS_H_

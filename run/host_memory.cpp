@@ -4,8 +4,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <future>
 #include <random>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -26,12 +29,18 @@ void* map_pages(int file, std::size_t bytes) {
   return data == MAP_FAILED ? nullptr : data;
 }
 
-// All pages into this process' page table: a first touch during the run costs as much as the copying of a page. Best
-// effort, as older kernels cannot.
+// All pages into this process' page table, large ones where the system has them: a first touch during the run costs as
+// much as the copying of a page. Zeroing is most of the work: several threads share it. Best effort, as older kernels
+// cannot.
 void touch_pages(void* data, std::size_t bytes) {
   madvise(data, bytes, MADV_HUGEPAGE);
 #ifdef MADV_POPULATE_WRITE
-  madvise(data, bytes, MADV_POPULATE_WRITE);
+  constexpr std::size_t kPiece = std::size_t(256) << 20;
+  std::vector<std::future<int>> pieces;
+  for (std::size_t first = 0; first < bytes; first += kPiece) {
+    pieces.push_back(
+        std::async(madvise, static_cast<char*>(data) + first, std::min(kPiece, bytes - first), MADV_POPULATE_WRITE));
+  }
 #endif
 }
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # test_gpu.sh FOLDER: what only a GPU can show, with the built programs in FOLDER. Run by `make test-gpu`.
 #
-#   the kernels, layer by layer and as a whole, against float64         test_gpu, test_hopper, test_hopper8, test_mma
+#   the kernels, layer by layer and as a whole, against float64         test_gpu, test_tensor_cores
+#   what they differ by from plain fp32, in short                       bench/accuracy_gpu.cu
 #   the programs                                                        tests/test_gpu_programs.py
 #   the same kernels, small, under compute-sanitizer: memcheck, synccheck, initcheck, racecheck
 set -uo pipefail
@@ -27,30 +28,30 @@ check() {
 
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader -i 0 2> /dev/null)
 tensor=()  # the kinds of kernels for tensor cores that this GPU runs
-[ "${capability%.*}" -ge 8 ] 2> /dev/null && tensor+=(mma)
-[ "$capability" = 9.0 ] && tensor+=(hopper hopper8)
-declare -A tolerance=([mma]=2e-4 [hopper]=2e-4 [hopper8]=4e-4)  # worst error of a value of a face
+[ "$capability" = 9.0 ] && tensor+=(fast accurate)
+[ "${capability%.*}" -ge 8 ] 2> /dev/null && tensor+=(precise)
 
-FACEGEN_KERNELS=simt check simt_kernels "$programs/test_gpu" &
-for kind in "${tensor[@]}"; do check "${kind}_kernels" "$programs/test_$kind" network.bin & done
+for kind in "${tensor[@]}"; do check "${kind}_kernels" "$programs/test_tensor_cores" "$kind" & done
 wait
-for kind in "${tensor[@]}"; do FACEGEN_KERNELS=$kind check "${kind}_device" "$programs/test_gpu" --tolerance "${tolerance[$kind]}"; done
+check device "$programs/test_gpu" --tolerance 2e-4
+FACEGEN_KERNELS=exact check exact_device "$programs/test_gpu"
+check accuracy "$programs/accuracy_gpu" --faces 32768
 check programs "$python" -m pytest -q tests/test_gpu_programs.py
 
 if command -v compute-sanitizer > /dev/null; then
   # racecheck watches every access: one layer at a time, side by side.
   for tool in memcheck synccheck initcheck; do
-    FACEGEN_KERNELS=simt check "simt_$tool" timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 9 "$programs/test_gpu" --small &
+    check "device_$tool" timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 9 "$programs/test_gpu" --small &
   done
   for layer in 0 1 2 3 4; do
-    FACEGEN_KERNELS=simt check "simt_racecheck_$layer" timeout 300 compute-sanitizer --tool racecheck --error-exitcode 9 \
+    check "exact_racecheck_$layer" timeout 300 compute-sanitizer --tool racecheck --error-exitcode 9 \
       "$programs/test_gpu" --small --layer "$layer" &
   done
   # Every kernel for tensor cores once, on a chunk that fills no tile.
   for kind in "${tensor[@]}"; do
     for tool in memcheck synccheck initcheck racecheck; do
       check "${kind}_$tool" timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-        "$programs/test_$kind" network.bin launches &
+        "$programs/test_tensor_cores" "$kind" --small &
     done
   done
   wait

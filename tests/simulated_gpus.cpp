@@ -94,8 +94,6 @@ std::unique_ptr<Device> open_gpu(int ordinal) {
   return std::make_unique<SimulatedGpu>(ordinal);
 }
 
-void* alloc_pinned(std::size_t) { return nullptr; }
-bool free_pinned(void*) { return false; }
 bool pin(void*, std::size_t) { return true; }
 void unpin(void*) {}
 

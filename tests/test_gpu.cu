@@ -31,46 +31,12 @@
 #include "network.h"
 #include "run/device.h"
 #include "tests/float64_reference.h"
+#include "tests/gpu_checks.h"
 #include "tests/random_network.h"
 
 namespace {
 
-int passed = 0, failed = 0;
-
-void check(bool good, const std::string& what) {
-  ++(good ? passed : failed);
-  if (!good) std::printf("FAILED  %s\n", what.c_str());
-}
-
-std::string text(double value) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "%.3g", value);
-  return buffer;
-}
-
 constexpr float kPoison = std::numeric_limits<float>::quiet_NaN();
-
-// Runs work(i) for i = 0 .. count - 1 on all cores.
-void in_parallel(int count, const std::function<void(int)>& work) {
-  const int threads = std::max(1, std::min(count, int(std::thread::hardware_concurrency())));
-  std::vector<std::thread> pool;
-  for (int t = 0; t < threads; ++t) {
-    pool.emplace_back([=, &work] {
-      for (int i = t; i < count; i += threads) work(i);
-    });
-  }
-  for (std::thread& thread : pool) thread.join();
-}
-
-// Largest |value - reference|; infinite where a value is no number.
-double worst_error(const float* values, const std::vector<double>& reference) {
-  double worst = 0;
-  for (std::size_t i = 0; i < reference.size(); ++i) {
-    const double error = std::fabs(values[i] - reference[i]);
-    if (!(error <= worst)) worst = std::isnan(error) ? INFINITY : error;
-  }
-  return worst;
-}
 
 // ---- Layers, one by one
 
@@ -117,11 +83,11 @@ void test_layer(int layer, int n, const std::vector<float>& network, double tole
   if (last) pack_image(l, network_on_gpu.floats(), weight.floats(), stream);
   const float *x = in_on_gpu.floats(), *w = weight.floats(), *a = scale.floats(), *b = shift.floats();
   float* y = out_on_gpu.floats();
-  if (layer == 0) proj(n, x, network_on_gpu.floats() + l.weight, a, b, y, stream);
+  if (layer == 0) proj(n, x, nullptr, network_on_gpu.floats() + l.weight, a, b, y, stream);
   if (layer == 1) tconv<1>(n, x, w, a, b, y, stream);
   if (layer == 2) tconv<2>(n, x, w, a, b, y, stream);
   if (layer == 3) tconv<3>(n, x, w, a, b, y, stream);
-  if (layer == 4) to_image(n, x, w, bias, y, stream);
+  if (layer == 4) to_image(n, x, w, bias, y, nullptr, stream);
   stream.synchronize();
   const std::vector<float> out = to_host(out_on_gpu, out_floats);
 
@@ -136,13 +102,13 @@ void test_layer(int layer, int n, const std::vector<float>& network, double tole
     std::vector<float> result(out_values);
     for (std::size_t o = 0; o < out_values; ++o)
       result[o] = last ? out[face * out_values + o] : out[o * padded(n) + face];
-    errors[i] = worst_error(result.data(), reference_layer(l, network.data(), of_face));
+    errors[i] = worst_error(result.data(), reference_layer(l, network.data(), of_face).data(), out_values);
   });
   const double worst = *std::max_element(errors.begin(), errors.end());
   std::printf("%-6s n = %4d  worst error %.2e\n", l.name, n, worst);
   check(complete, std::string(l.name) + ", n = " + std::to_string(n) + ": every value of the output is written");
-  check(worst <= tolerance, std::string(l.name) + ", n = " + std::to_string(n) + ": worst error " + text(worst) +
-                                " exceeds " + text(tolerance));
+  check(worst <= tolerance, std::string(l.name) + ", n = " + std::to_string(n) + ": worst error " +
+                                text("%.3g exceeds %.3g", worst, tolerance));
 }
 
 // ---- The whole network, through Device
@@ -158,8 +124,10 @@ std::vector<float> generate(Device& device, const std::vector<float>& noise, con
   const std::size_t floats = std::size_t(n) * net::kFaceFloats;
   std::vector<float> faces(floats + 1, kPoison);  // one more, so that an empty vector has an address
   float* to = faces.data();
+  std::unique_ptr<PinnedMemory> pinned;
   if (run.pinned) {
-    to = static_cast<float*>(alloc_pinned((floats + 1) * sizeof(float)));
+    pinned = std::make_unique<PinnedMemory>((floats + 1) * sizeof(float));
+    to = reinterpret_cast<float*>(pinned->bytes());
     std::fill(to, to + floats + 1, kPoison);
   }
 
@@ -175,17 +143,10 @@ std::vector<float> generate(Device& device, const std::vector<float>& noise, con
   }
   while (finished < started) device.finish(finished++ % device.slots());
 
-  if (run.pinned) {
-    std::copy(to, to + floats + 1, faces.begin());
-    check(free_pinned(to), "free_pinned takes back what alloc_pinned gave");
-  }
+  if (run.pinned) std::copy(to, to + floats + 1, faces.begin());
   check(std::isnan(faces[floats]), "nothing is written past the last face");
   faces.pop_back();
   return faces;
-}
-
-bool same_bytes(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 void test_network(Device& device, const char* name, const std::vector<float>& network, const std::vector<int>& counts,
@@ -219,10 +180,11 @@ void test_network(Device& device, const char* name, const std::vector<float>& ne
     check(complete, std::string(name) + ", N = " + std::to_string(n) + ": every value is written, in -1 .. 1");
     for (const auto& entry : reference) {
       if (entry.first >= n) continue;
-      worst = std::max(worst, worst_error(&result[std::size_t(entry.first) * net::kFaceFloats], entry.second));
+      worst = std::max(worst, worst_error(&result[std::size_t(entry.first) * net::kFaceFloats], entry.second.data(),
+                                          net::kFaceFloats));
     }
-    check(worst <= tolerance, std::string(name) + ", N = " + std::to_string(n) + ": worst error " + text(worst) +
-                                  " exceeds " + text(tolerance));
+    check(worst <= tolerance, std::string(name) + ", N = " + std::to_string(n) + ": worst error " +
+                                  text("%.3g exceeds %.3g", worst, tolerance));
   }
   std::printf("%-6s network, %d faces in float64: worst error %.2e\n", name, int(reference.size()), worst);
 }
@@ -245,7 +207,8 @@ void test_reload(Device& device, const std::vector<float>& a, const std::vector<
   const std::vector<float> noise = random_noise(3, 0, 5);
   device.load_network(a.data());
   const std::vector<float> faces_a = generate(device, noise, {});
-  float* pinned_b = static_cast<float*>(alloc_pinned(net::kNetworkBytes));
+  const PinnedMemory pinned(net::kNetworkBytes);
+  float* pinned_b = reinterpret_cast<float*>(pinned.bytes());
   std::copy(b.begin(), b.end(), pinned_b);
   device.load_network(a.data());
   device.load_network(pinned_b);
@@ -255,7 +218,107 @@ void test_reload(Device& device, const std::vector<float>& a, const std::vector<
   check(same_bytes(faces_a, generate(device, noise, {{2}})), "the first network again gives the first faces again");
   device.load_network(b.data());
   check(same_bytes(faces_b, generate(device, noise, {})), "the second network gives the same from pageable memory");
-  free_pinned(pinned_b);
+}
+
+// ---- Which kernels compute a face
+
+// Faces by one kind of kernels alone; empty where the GPU does not run it.
+std::vector<float> generate_by(const char* kind, const std::vector<float>& network, const std::vector<float>& noise) {
+  setenv("FACEGEN_KERNELS", kind, 1);
+  std::vector<float> faces;
+  try {
+    const std::unique_ptr<Device> device = open_gpu(0);
+    device->attach();
+    device->load_network(network.data());
+    faces = generate(*device, noise, {});
+  } catch (const Failure&) {
+  }
+  unsetenv("FACEGEN_KERNELS");
+  return faces;
+}
+
+bool same_face(const std::vector<float>& a, const std::vector<float>& b, int face) {
+  const std::size_t first = std::size_t(face) * net::kFaceFloats;
+  return !std::memcmp(&a[first], &b[first], net::kFaceFloats * sizeof(float));
+}
+
+std::map<std::string, std::int64_t> counts_by_kernels(const Device& device) {
+  std::map<std::string, std::int64_t> counts;
+  for (const KernelFaces& k : device.faces_by_kernels()) counts[k.kernels] = k.faces;
+  return counts;
+}
+
+// Faces of every size of noise, in any order, each with the bytes of the kind that is fit for it; the same in any chunks,
+// pinned or not. Networks that no fast kind is fit for: the bytes of the most exact one that is.
+void test_kinds(Device& device, const std::vector<float>& network, int n) {
+  const auto kinds = counts_by_kernels(device);
+  const std::vector<float> sizes = {1, 0.01f, 1.3f, 20, 1, 1e4f, 1.2f, 1, 0, 1e30f};  // of normal noise x 0.6
+  std::vector<float> noise = random_noise(8, 0, n), limits = {0.72f, 1.5f, 256};
+  std::map<std::string, std::vector<float>> by_kind;
+  for (int face = 0; face < n; ++face)
+    for (int c = 0; c < net::kNoise; ++c) noise[face * net::kNoise + c] *= 0.6f * sizes[(face * 7 + face / 10) % 10];
+  for (const char* kind : {"fast", "accurate", "precise", "exact"})
+    if (kinds.count(kind)) by_kind[kind] = generate_by(kind, network, noise);
+
+  device.load_network(network.data());
+  const auto before = counts_by_kernels(device);
+  const std::vector<float> faces = generate(device, noise, {});
+  auto after = counts_by_kernels(device);
+  std::map<std::string, std::int64_t> expected;
+  int wrong = 0;
+  for (int face = 0; face < n; ++face) {
+    double square = 0;
+    for (int c = 0; c < net::kNoise; ++c) square += std::pow(double(noise[face * net::kNoise + c]), 2);
+    const double rms = std::sqrt(square / net::kNoise);
+    const std::string kind = kinds.count("fast") && rms <= limits[0]       ? "fast"
+                             : kinds.count("accurate") && rms <= limits[1] ? "accurate"
+                             : kinds.count("precise") && rms <= limits[2]  ? "precise"
+                                                                           : "exact";
+    ++expected[kind];
+    wrong += !same_face(faces, by_kind[kind], face);
+  }
+  check(wrong == 0, text("%d faces are not as the kind gives them that is fit for their noise", wrong));
+  for (auto& entry : after) {
+    const std::int64_t computed = entry.second - before.at(entry.first);
+    std::printf("%s: %d of %d faces\n", entry.first.c_str(), int(computed), n);
+    check(computed == expected[entry.first], entry.first + " computed as many faces as it is fit for");
+  }
+  for (const std::vector<int>& chunks : {std::vector<int>{1}, {7, 2, 64}, {129, 0, 3}})
+    for (const bool pinned : {false, true})
+      check(same_bytes(faces, generate(device, noise, {chunks, pinned})),
+            text("mixed noise in chunks of %d, ...", chunks[0]));
+  if (n < 100) return;
+
+  // Larger gains, small noise with large weights, an infinity, layers whose channels are all alike.
+  const std::vector<float> usual = random_noise(9, 0, n, true);
+  const std::vector<float> infinite = [&] {
+    std::vector<float> changed = network;
+    changed[net::kTconv2.weight + 12345] = INFINITY;
+    return changed;
+  }();
+  const std::vector<float> alike = random_network(5, Statistics::kAlike);
+  std::vector<float> small_noise = usual;
+  for (float& x : small_noise) x *= 0x1p-20f;
+  struct Case {
+    const char* name;
+    std::vector<float> network, noise;
+    double limit;  // of the difference from fp32; 0: the same bytes
+  } cases[] = {{"gain 3", with_gain(network, 3), usual, 2e-4},
+               {"small noise, large weights", for_noise_times(network, 0x1p-20f), small_noise, 2e-4},
+               {"an infinity", infinite, usual, 0},
+               {"channels alike", alike, usual, 2e-4}};
+  for (const Case& c : cases) {
+    const std::vector<float> exact = generate_by("exact", c.network, c.noise);
+    device.load_network(c.network.data());
+    for (const bool pinned : {false, true}) {
+      const std::vector<float> made = generate(device, c.noise, {{64}, pinned});
+      const double worst =
+          c.limit == 0 && same_bytes(made, exact) ? 0 : worst_error(made.data(), exact.data(), made.size());
+      std::printf("%s: worst difference from fp32 %.2e\n", c.name, worst);
+      check(worst <= c.limit, text("%s: worst difference from fp32 %.2e", c.name, worst));
+      check(same_bytes(made, generate(device, c.noise, {})), text("%s: the same bytes in other chunks", c.name));
+    }
+  }
 }
 
 // ---- What goes wrong
@@ -292,10 +355,8 @@ void test_failures(const std::string& self, bool small) {
   const char* variable = std::getenv("FACEGEN_KERNELS");
   const std::string before = variable ? variable : "";
   setenv("FACEGEN_KERNELS", "abacus", 1);
-  expect_failure("unknown kernels", {"FACEGEN_KERNELS", "abacus", "simt"}, [] { open_gpu(0); });
+  expect_failure("unknown kernels", {"FACEGEN_KERNELS", "abacus", "exact"}, [] { open_gpu(0); });
   before.empty() ? unsetenv("FACEGEN_KERNELS") : setenv("FACEGEN_KERNELS", before.c_str(), 1);
-  int on_stack = 0;
-  check(!free_pinned(&on_stack), "free_pinned leaves other memory alone");
   if (small) return;
 
   std::size_t free = 0, total = 0;
@@ -307,16 +368,6 @@ void test_failures(const std::string& self, bool small) {
   }
   open_gpu(0);  // throws, should the failed one have kept anything
   check(std::system((self + " --crash").c_str()) == 0, "a crashed GPU is reported well");
-}
-
-std::vector<float> read_shipped_network() {
-  std::vector<float> network;
-  if (std::FILE* file = std::fopen("network.bin", "rb")) {
-    network.resize(net::kNetworkFloats);
-    if (std::fread(network.data(), sizeof(float), network.size(), file) != network.size()) network.clear();
-    std::fclose(file);
-  }
-  return network;
 }
 
 int run(int argc, char** argv) {
@@ -352,10 +403,11 @@ int run(int argc, char** argv) {
   const std::vector<int> counts = small ? std::vector<int>{0, 1, 6} : std::vector<int>{0, 1, 7, 129, 1000};
   test_network(*device, "sane", sane, counts, tolerance);
   test_network(*device, "hard", hard, counts, tolerance);
-  const std::vector<float> shipped = read_shipped_network();
-  if (!shipped.empty()) test_network(*device, "own", shipped, counts, tolerance);
+  const std::vector<float> shipped = read_network("network.bin");
+  test_network(*device, "shipped", shipped, counts, tolerance);
   test_same_bytes(*device, sane, small ? 10 : 600);
   test_reload(*device, sane, hard);
+  if (!std::getenv("FACEGEN_KERNELS")) test_kinds(*device, shipped, small ? 12 : 400);
   test_failures(argv[0], small);
   return failed == 0 ? 0 : 1;
 }

@@ -25,31 +25,30 @@ constexpr int kImageGroup = 32;  // quads of faces whose places are numbered tog
 
 // ---- Kernel
 
-// in (32, 32, 64, 4 * quads), weight (64, 25, 4), bias (3), faces (n, 64, 64, 3)
+// in (32, 32, 64, 4 * quads), weight (64, 25, 4), bias (3), faces (n, 64, 64, 3), or where index (n) says
 //
 // With three output channels a tile of faces x channels would be mostly empty. A thread owns 2 x 4 output pixels of one
 // quad of faces instead, all four phases and both 2x2 blocks: 96 sums. For an input channel they take 12 quads of input
 // (3 x 4 pixels) and every weight once: 600 multiply-adds for 12 + 25 16-byte reads.
-//   - threads are numbered group by group of 32 quads, then place by place, then quad by quad: a warp reads 512 B in
-//   one
+//   - threads are numbered group by group of 32 quads, then place by place, then quad by quad: a warp reads 512 B in one
 //     piece; the warps of a block have neighbouring places and find half of their pixels in L1
 //   - all weights lie in shared memory, 64 * 25 * 16 = 25,600 B, and are read by the whole warp at once
 //   - pixels off the map count as zeros (4 % of the work): no two warps part ways
 //   - each pixel row of a thread and face is 4 * 3 floats: three 16-byte writes
 __global__ void __launch_bounds__(kImageThreads, kImageBlocksPerSm)
     to_image_kernel(const float* __restrict__ in, const float4* __restrict__ weight, const float* __restrict__ bias,
-                    float* __restrict__ faces, int n, int quads) {
+                    float* __restrict__ faces, const int* __restrict__ index, int n, int quads) {
   constexpr int H = net::kTconv4.H, W = net::kTconv4.W, C = net::kTconv4.C, K = net::kTconv4.K;
   constexpr int kColumns = kImageBlocks + 2;  // of input pixels
   __shared__ float4 weights[C][kImageTaps];
   for (int i = threadIdx.x; i < C * kImageTaps; i += kImageThreads) weights[i / kImageTaps][i % kImageTaps] = weight[i];
   __syncthreads();
 
-  const int index = blockIdx.x * kImageThreads + threadIdx.x;
-  if (index >= kImagePlaces * quads) return;
-  const int group = index / (kImagePlaces * kImageGroup);
+  const int number = blockIdx.x * kImageThreads + threadIdx.x;
+  if (number >= kImagePlaces * quads) return;
+  const int group = number / (kImagePlaces * kImageGroup);
   const int width = min(quads - group * kImageGroup, kImageGroup);  // the last group may be narrower
-  const int rest = index - group * kImagePlaces * kImageGroup;
+  const int rest = number - group * kImagePlaces * kImageGroup;
   const int place = rest / width, quad = group * kImageGroup + rest % width;
   const int h = place / (W / kImageBlocks), w = place % (W / kImageBlocks) * kImageBlocks;
   const bool inside_rows[3] = {h > 0, true, h < H - 1};
@@ -108,8 +107,9 @@ __global__ void __launch_bounds__(kImageThreads, kImageBlocksPerSm)
 
 #pragma unroll
   for (int face = 0; face < kQuad; ++face) {
-    if (kQuad * quad + face >= n) return;
-    float* to = faces + std::size_t(kQuad * quad + face) * net::kFaceFloats;
+    const int row = kQuad * quad + face;
+    if (row >= n) return;
+    float* to = faces + std::size_t(index ? index[row] : row) * net::kFaceFloats;
 #pragma unroll
     for (int phase_h = 0; phase_h < 2; ++phase_h) {
       float row[kImageBlocks * 2 * K];  // 4 pixels x 3 channels
@@ -128,13 +128,14 @@ __global__ void __launch_bounds__(kImageThreads, kImageBlocksPerSm)
 
 // ---- Launcher
 
-// in (32, 32, 64, 4 * quads) -> faces (n, 64, 64, 3), quads = n in quads, rounded up
-void to_image(int n, const float* in, const float* weight, const float* bias, float* faces, cudaStream_t stream) {
+// in (32, 32, 64, 4 * quads) -> faces (n, 64, 64, 3), or by index, quads = n in quads, rounded up
+void to_image(int n, const float* in, const float* weight, const float* bias, float* faces, const int* index,
+              cudaStream_t stream) {
   const int quads = (n + kQuad - 1) / kQuad;
   assert(n > 0 && net::kTconv4.H * net::kTconv4.W * net::kTconv4.C * sizeof(float4) * quads < (std::size_t(1) << 32));
   const int blocks = (kImagePlaces * quads + kImageThreads - 1) / kImageThreads;
-  to_image_kernel<<<blocks, kImageThreads, 0, stream>>>(in, reinterpret_cast<const float4*>(weight), bias, faces, n,
-                                                        quads);
+  to_image_kernel<<<blocks, kImageThreads, 0, stream>>>(in, reinterpret_cast<const float4*>(weight), bias, faces, index,
+                                                        n, quads);
   CUDA_CHECK(cudaGetLastError());
 }
 

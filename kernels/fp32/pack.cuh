@@ -8,32 +8,29 @@
 #include <cstddef>
 
 #include "kernels/cuda_check.h"
+#include "kernels/layer.cuh"
 #include "network.h"
 
 namespace {
 
 // ---- Kernels
 
-// Bias and batch normalisation of output o, of channel o % K, as one multiply-add of the layer's plain sums:
-//   scale = gamma / sqrt(var + eps),  shift = beta - scale * mean + scale * bias
-// Why double: shift is a difference of terms that may nearly cancel; so it has one rounding instead of five.
+// Bias and batch normalisation of output o, of channel o % K, as one multiply-add, see fold_norm.
 // network: the whole; scale, shift (outputs)
 __global__ void fold_kernel(const float* __restrict__ network, net::Layer l, int outputs, float* __restrict__ scale,
                             float* __restrict__ shift) {
   const int o = blockIdx.x * blockDim.x + threadIdx.x;
   if (o >= outputs) return;
-  const int k = o % l.K;
-  const double factor = network[l.gamma + k] / sqrt(double(network[l.var + k]) + double(net::kBatchNormEps));
-  scale[o] = float(factor);
-  shift[o] = float(network[l.beta + k] + factor * (double(network[l.bias + o]) - double(network[l.mean + k])));
+  const Norm norm = fold_norm(l, network, o % l.K, network[l.bias + o]);
+  scale[o] = float(norm.scale);
+  shift[o] = float(norm.shift);
 }
 
 constexpr int kTransposeTile = 32, kTransposeRows = 8;
 
 // For each filter tap, a transposed matrix: weight (25, K, C) -> packed (25, C, K), so that a row of packed is what the
 // output channels multiply one input channel with. A block moves a tile of 32 x 32 with 32 x 8 threads, through shared
-// memory so that reads and writes are both coalesced; rows of 33 keep its columns in different banks: 32*33*4 = 4,224
-// B.
+// memory so that reads and writes are both coalesced; rows of 33 keep its columns in different banks: 32*33*4 = 4,224 B.
 __global__ void transpose_kernel(const float* __restrict__ weight, float* __restrict__ packed, int K, int C) {
   __shared__ float tile[kTransposeTile][kTransposeTile + 1];
   const std::size_t tap = std::size_t(blockIdx.z) * K * C;
@@ -47,8 +44,7 @@ __global__ void transpose_kernel(const float* __restrict__ weight, float* __rest
   }
 }
 
-// weight (25, 3, C) -> packed (C, 25, 4): the three output channels of a tap in one 16-byte access; the fourth value is
-// 0.
+// weight (25, 3, C) -> packed (C, 25, 4): a tap's three output channels in one 16-byte access; the fourth value is 0.
 __global__ void pack_image_kernel(const float* __restrict__ weight, float4* __restrict__ packed, int C) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   constexpr int kTaps = net::kFilter * net::kFilter;

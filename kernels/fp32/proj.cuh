@@ -11,7 +11,7 @@
 
 namespace {
 
-struct ProjTile : Tile<128, 64, 8, 25, 1, 3> {};
+struct ProjTile : TileShape<128, 64, 8, 25, 1, 3> {};
 constexpr int kProjOutputs = net::kProj.out_H * net::kProj.out_W * net::kProj.K;  // 8192
 constexpr int kNoisePitch =
     ProjTile::kFaces + kQuad;  // 132: rows stay 16-byte aligned, and transposing spreads over banks
@@ -21,7 +21,8 @@ static_assert(kProjOutputs % ProjTile::kChannels == 0, "outputs must be a whole 
 // ---- Kernel
 
 // out[o][n] = max(scale[o] * (sum over c of noise[n][c] * weight[c][o]) + shift[o], 0)
-// noise (n, 100), weight (100, 8192), scale, shift (8192), out (8192, 4 * quads)
+// noise (n, 100), or as many rows as index (n) names where it is given; weight (100, 8192), scale, shift (8192),
+// out (8192, 4 * quads)
 //
 // A block of 128 threads owns 128 faces x 64 outputs. Shared memory: noise 25 x 132 x 4 = 13,200 B, weights
 // 25 x 64 x 4 = 6,400 B; four turns for the 100 noise values.
@@ -29,8 +30,9 @@ static_assert(kProjOutputs % ProjTile::kChannels == 0, "outputs must be a whole 
 //   - faces past n count as noise 0, so that whole quads can be written
 // 0.6 % of the network's arithmetic: no double buffer, the other blocks of the multiprocessor hide the copies.
 __global__ void __launch_bounds__(ProjTile::kThreads, ProjTile::kBlocksPerSm)
-    proj_kernel(const float* __restrict__ noise, const float* __restrict__ weight, const float* __restrict__ scale,
-                const float* __restrict__ shift, float* __restrict__ out, int n, int quads) {
+    proj_kernel(const float* __restrict__ noise, const int* __restrict__ index, const float* __restrict__ weight,
+                const float* __restrict__ scale, const float* __restrict__ shift, float* __restrict__ out, int n,
+                int quads) {
   using T = ProjTile;
   __shared__ __align__(16) float noise_tile[T::kDepth][kNoisePitch];
   __shared__ __align__(16) float weight_tile[T::kDepth][T::kChannels];
@@ -41,8 +43,10 @@ __global__ void __launch_bounds__(ProjTile::kThreads, ProjTile::kBlocksPerSm)
   for (int c0 = 0; c0 < net::kNoise; c0 += T::kDepth) {
     __syncthreads();
     for (int i = threadIdx.x; i < T::kFaces * T::kDepth; i += T::kThreads) {
-      const int face = i / T::kDepth, c = i % T::kDepth;
-      noise_tile[c][face] = n0 + face < n ? noise[std::size_t(n0 + face) * net::kNoise + c0 + c] : 0.f;
+      const int row = i / T::kDepth, c = i % T::kDepth;
+      float value = 0;
+      if (n0 + row < n) value = noise[std::size_t(index ? index[n0 + row] : n0 + row) * net::kNoise + c0 + c];
+      noise_tile[c][row] = value;
     }
     for (int i = threadIdx.x; i < T::kDepth * T::kChannelQuads; i += T::kThreads) {
       const int c = i / T::kChannelQuads, quad = i % T::kChannelQuads;
@@ -74,13 +78,13 @@ __global__ void __launch_bounds__(ProjTile::kThreads, ProjTile::kBlocksPerSm)
 
 // ---- Launcher
 
-// noise (n, 100) -> out (4, 4, 512, 4 * quads), quads = n in quads, rounded up
-void proj(int n, const float* noise, const float* weight, const float* scale, const float* shift, float* out,
-          cudaStream_t stream) {
+// noise (n, 100), or by index -> out (4, 4, 512, 4 * quads), quads = n in quads, rounded up
+void proj(int n, const float* noise, const int* index, const float* weight, const float* scale, const float* shift,
+          float* out, cudaStream_t stream) {
   assert(n > 0);
   const int quads = (n + kQuad - 1) / kQuad;
   const dim3 grid(kProjOutputs / ProjTile::kChannels, (n + ProjTile::kFaces - 1) / ProjTile::kFaces);
-  proj_kernel<<<grid, ProjTile::kThreads, 0, stream>>>(noise, weight, scale, shift, out, n, quads);
+  proj_kernel<<<grid, ProjTile::kThreads, 0, stream>>>(noise, index, weight, scale, shift, out, n, quads);
   CUDA_CHECK(cudaGetLastError());
 }
 

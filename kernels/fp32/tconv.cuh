@@ -11,10 +11,14 @@
 
 namespace {
 
-using TconvTile = Tile<128, 64, 8, 16, 3, 2>;  // 128 threads; 3 * 16 * (128 + 64) * 4 = 36,864 B of shared memory
+using TconvTile = TileShape<128, 64, 8, 16, 3, 2>;  // 128 threads; 3 * 16 * (128 + 64) * 4 = 36,864 B of shared memory
 
-// Sums are taken over this many input channels of one tap, and those sums then added up.
-constexpr int kPartialChannels = 128;
+// Sums are taken over this many input channels of one tap, and those sums then added up. bench/accuracy_gpu.cu takes
+// another number, for the same sums in another order.
+#ifndef FACEGEN_PARTIAL_CHANNELS
+#define FACEGEN_PARTIAL_CHANNELS 128
+#endif
+constexpr int kPartialChannels = FACEGEN_PARTIAL_CHANNELS;
 
 // The faces of a chunk go in groups of a tile's width; the last group may be narrower. Within a group, rows of a tile
 // are numbered position by position: row = position * width + quad. A tile of a full group so has one position, and a
@@ -43,15 +47,13 @@ struct Rows {
 
 // in (H, W, C, 4 * quads), weight (25, C, K), scale, shift (K), out (2H, 2W, K, 4 * quads)
 //
-// A block owns, of one phase, a tile of 128 faces x 64 output channels, and adds up tap after tap, and
-// within a tap 16 input channels after another; each step is a product of two tiles in shared memory.
+// A block owns, of one phase, a tile of 128 faces x 64 output channels, and adds up tap after tap, and within a tap 16
+// input channels after another; each step is a product of two tiles in shared memory.
 //   - blockIdx.z is the phase, the one of 9 taps first and the one of 4 last: the launch ends on light tiles
-//   - tiles of one group of faces are neighbours in blockIdx.x, so that its input (16 MB at most) stays in L2 while
-//   each
+//   - tiles of one group of faces are neighbours in blockIdx.x, so that its input (16 MB at most) stays in L2 while each
 //     pixel is read for up to 25 taps
 //   - taps that fall off the border for the whole tile are left out; those that do for some rows read zeros, which
-//   change
-//     no bit of a sum, so a face's bytes do not depend on the tile it comes in
+//     change no bit of a sum, so a face's bytes do not depend on the tile it comes in
 //   - copy_async keeps two steps under way; one barrier a step
 //   - 8 x 8 outputs a thread: 64 multiply-adds for four 16-byte reads of shared memory; the reads for row c + 1 are
 //     issued before the multiply-adds of row c
@@ -64,13 +66,11 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocksPerSm)
   constexpr int H = net::kTable.layer[layer].H, W = net::kTable.layer[layer].W;
   constexpr int C = net::kTable.layer[layer].C, K = net::kTable.layer[layer].K;
   constexpr int kTilesAcross = K / T::kChannels;
-  constexpr int kInputRows = T::kThreads / T::kFaceQuads;      // rows of the input tile that all threads copy at a time
-  constexpr int kWeightRows = T::kThreads / T::kChannelQuads;  // the same of the weight tile
   constexpr int kPartialSteps = kPartialChannels / T::kDepth;
   static_assert(C % kPartialChannels == 0 && kPartialChannels % T::kDepth == 0, "partial sums must fill the channels");
   static_assert(K % T::kChannels == 0 && C % T::kDepth == 0, "tiles must fill the channels");
-  static_assert(T::kThreads % T::kFaceQuads == 0 && T::kDepth % kInputRows == 0, "copies must fill the input tile");
-  static_assert(T::kThreads % T::kChannelQuads == 0 && T::kDepth % kWeightRows == 0,
+  static_assert(T::kThreads % T::kFaceQuads == 0 && T::kDepth % T::kInputRows == 0, "copies must fill the input tile");
+  static_assert(T::kThreads % T::kChannelQuads == 0 && T::kDepth % T::kWeightRows == 0,
                 "copies must fill the weight tile");
   __shared__ __align__(16) float in_tile[T::kStages][T::kDepth][T::kFaces];
   __shared__ __align__(16) float weight_tile[T::kStages][T::kDepth][T::kChannels];
@@ -89,8 +89,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocksPerSm)
   const int last_dw = phase_w == 0 || (one_position && first_position % W == W - 1) ? 0 : 1;
   const int steps = (last_dh - first_dh + 1) * (last_dw - first_dw + 1) * (C / T::kDepth);
 
-  // What this thread copies: one quad of faces in every kInputRows-th row, one quad of channels in every
-  // kWeightRows-th.
+  // What this thread copies: a quad of faces in every kInputRows-th row, a quad of channels in every kWeightRows-th.
   const int in_column = threadIdx.x % T::kFaceQuads, in_row = threadIdx.x / T::kFaceQuads;
   const int weight_column = threadIdx.x % T::kChannelQuads, weight_row = threadIdx.x / T::kChannelQuads;
   const int position = rows.position(in_column);
@@ -106,14 +105,14 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocksPerSm)
     const int in_channel = inside ? ((h + dh) * W + w + dw) * C + c0 + in_row : 0;
     const float* in_from = in_quad + in_channel * pitch;
 #pragma unroll
-    for (int i = 0; i < T::kDepth; i += kInputRows) {
-      copy_async(&in_tile[stage][in_row + i][kQuad * in_column], in_from + i * pitch, inside);
+    for (int i = 0; i < T::kDepth; i += T::kInputRows) {
+      copy_async(shared_address(&in_tile[stage][in_row + i][kQuad * in_column]), in_from + i * pitch, inside);
     }
     const int tap = filter_index(phase_h, dh) * net::kFilter + filter_index(phase_w, dw);
     const float* weight_from = weight_quad + (tap * C + c0 + weight_row) * K;
 #pragma unroll
-    for (int i = 0; i < T::kDepth; i += kWeightRows) {
-      copy_async(&weight_tile[stage][weight_row + i][kQuad * weight_column], weight_from + i * K, true);
+    for (int i = 0; i < T::kDepth; i += T::kWeightRows) {
+      copy_async(shared_address(&weight_tile[stage][weight_row + i][kQuad * weight_column]), weight_from + i * K, true);
     }
     c0 += T::kDepth;
     if (c0 < C) return;

@@ -1,4 +1,4 @@
-// What the fp32 kernels share: how a block's tile of faces x channels is split among threads, and asynchronous copies.
+// What the fp32 kernels share: how a block's tile of faces x channels is split among threads.
 //
 // Feature maps of this path are (H, W, C, N): for each position and channel, the chunk's faces side by side, padded to
 // whole quads of 4 faces (one 16-byte access). A layer is then, per output position, a plain matrix product: both
@@ -9,6 +9,8 @@
 
 #include <cuda_runtime.h>
 
+#include "kernels/layer.cuh"
+#include "kernels/shared_memory.cuh"
 #include "network.h"
 
 namespace {
@@ -19,7 +21,7 @@ constexpr int kThreadFaces = 8;  // faces of a thread, as two quads: 32 faces ap
 // A block computes faces x channels outputs; kDepth input channels at a time pass through shared memory, kStages of
 // them under way at once. A thread has 8 faces x thread_channels outputs in registers; a warp has 8 x 4 threads.
 template <int faces, int channels, int thread_channels, int depth, int stages, int blocks_per_sm>
-struct Tile {
+struct TileShape {
   static constexpr int kFaces = faces, kChannels = channels, kThreadChannels = thread_channels;
   static constexpr int kDepth = depth, kStages = stages, kBlocksPerSm = blocks_per_sm;
   static constexpr int kWarpFaces = 8 * kThreadFaces;        // 64
@@ -81,39 +83,6 @@ __device__ inline void multiply_add(float (&sum)[channels][kThreadFaces], const 
 __device__ inline float4 scale_shift_relu(const float* sum, float scale, float shift) {
   return make_float4(fmaxf(fmaf(scale, sum[0], shift), 0.f), fmaxf(fmaf(scale, sum[1], shift), 0.f),
                      fmaxf(fmaf(scale, sum[2], shift), 0.f), fmaxf(fmaf(scale, sum[3], shift), 0.f));
-}
-
-// ---- Which taps
-
-// Output pixel (2i + ph, 2j + pw) of phase (ph, pw) is a sum over the input pixels (i + dh, j + dw) that exist, each
-// times filter tap (1 + ph - 2 dh, 1 + pw - 2 dw), with dh in -1..ph and dw in -1..pw: 9, 6, 6 and 4 taps.
-__host__ __device__ constexpr int filter_index(int phase, int d) { return net::kCut + phase - net::kStride * d; }
-
-// ---- Copies from global to shared memory that pass by the registers (sm_80 and later), in groups: one group a stage
-
-// 16 bytes, or 16 zero bytes where !valid.
-__device__ inline void copy_async(float* to, const float* from, bool valid) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  const unsigned shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(valid ? 16 : 0)
-               : "memory");
-#else
-  store4(to, valid ? load4(from) : make_float4(0.f, 0.f, 0.f, 0.f));
-#endif
-}
-
-__device__ inline void end_copy_group() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-
-// Waits until all but the latest `pending` groups of this thread have arrived.
-template <int pending>
-__device__ inline void wait_copy_groups() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
-#endif
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
-// The whole network on Hopper's tensor cores (sm_90a), at fp32-class accuracy: operands as two terms, three products
-// into fp32 sums. The kernels are hopper/product.cuh (proj, tconv1..3) and hopper/image.cuh; what an operand looks
-// like is split/format.cuh, how a network is taken in split/fold.cuh, and what happens to a face whose values do not
-// fit split/redo.cuh.
+// The whole network on Hopper's tensor cores (sm_90a): operands as two terms, three products into fp32 sums. The kernels
+// are hopper/product.cuh (proj, tconv1..3) and hopper/image.cuh; what an operand looks like is split/format.cuh, how a
+// network is taken in split/pack.cuh.
 #include <cuda.h>
 #include <cuda_runtime.h>
 
@@ -50,7 +49,7 @@ struct Dimension {
 CUtensorMap make_map(EncodeTiled encode, const void* address, int channels,
                      std::initializer_list<Dimension> dimensions) {
   cuuint64_t sizes[5] = {split_row_bytes(channels) / 2}, strides[4];
-  cuuint32_t boxes[5] = {kRowBytes / 2}, steps[5] = {1, 1, 1, 1, 1};
+  cuuint32_t boxes[5] = {kPieceBytes / 2}, steps[5] = {1, 1, 1, 1, 1};
   std::string text;
   int rank = 1;
   for (const Dimension& d : dimensions) {
@@ -98,23 +97,32 @@ void order_positions(unsigned short (&order)[256]) {
   std::stable_sort(order, order + P::kPositions, [&](int a, int b) { return work(a) > work(b); });
 }
 
-// eight_layers: which layers have 8-bit corrections, kAccurate or kFast. All public: the test looks into it.
-template <unsigned eight_layers>
-struct HopperGenerator : Generator {
+// What products are off by was measured: with 16-bit corrections it is what cutting sums off leaves, with 8-bit ones the
+// four bits of e4m3.
+constexpr float kError16 = 1.f / (1 << 17), kError8 = 1.f / 46341;  // 2^-17, 2^-15.5
+constexpr Precision kFastPrecision = {kLoss, 0.72f, kError16, kError8};
+constexpr Precision kAccuratePrecision = {kLoss, 1.f, kError16, kError8};
+
+template <unsigned eights>
+class HopperGenerator : public SplitGenerator {
+ public:
   HopperGenerator(const cudaDeviceProp& device, EncodeTiled encode)
-      : multiprocessors_(device.multiProcessorCount), clock_hz_(current_clock_hz()), encode_(encode), split_(kLoss) {
+      : multiprocessors_(device.multiProcessorCount),
+        clock_hz_(current_clock_hz()),
+        encode_(encode),
+        network_(eights == kFast ? kFastPrecision : kAccuratePrecision) {
     for (int layer = 0; layer < 4; ++layer) {
       const std::size_t row = split_row_bytes(map_channels(layer));  // see kWeightBox
       weights_[layer] =
-          make_map(encode_, split_.weights(layer), map_channels(layer),
-                   {{2, row, 2}, {4, 8 * row, 4}, {4, 2 * row, 4}, {split_.rows(layer) / 32, 32 * row, 1}});
+          make_map(encode_, network_.weights(layer), map_channels(layer),
+                   {{2, row, 2}, {4, 8 * row, 4}, {4, 2 * row, 4}, {network_.rows(layer) / 32, 32 * row, 1}});
     }
-    weights_[4] = make_map(encode_, split_.weights(4), map_channels(4),
-                           {{split_.rows(4), split_row_bytes(map_channels(4)), kImageColumns}});
-    allow_shared(product_kernel<0, eight_layers>, kProductSharedBytes);
-    allow_shared(product_kernel<1, eight_layers>, kProductSharedBytes);
-    allow_shared(product_kernel<2, eight_layers>, kProductSharedBytes);
-    allow_shared(product_kernel<3, eight_layers>, kProductSharedBytes);
+    weights_[4] = make_map(encode_, network_.weights(4), map_channels(4),
+                           {{network_.rows(4), split_row_bytes(map_channels(4)), kImageColumns}});
+    allow_shared(product_kernel<0, eights>, kProductSharedBytes);
+    allow_shared(product_kernel<1, eights>, kProductSharedBytes);
+    allow_shared(product_kernel<2, eights>, kProductSharedBytes);
+    allow_shared(product_kernel<3, eights>, kProductSharedBytes);
     allow_shared(image_kernel, kImageSharedBytes);
     clusters_ = fitting_clusters();
     order_positions<0>(order_[0]);
@@ -123,27 +131,32 @@ struct HopperGenerator : Generator {
     order_positions<3>(order_[3]);
   }
 
-  const char* name() const override { return eight_layers == kFast ? "hopper8" : "hopper"; }
   int chunk_faces() const override { return kChunkFaces; }
-  double faces_per_s() const override { return eight_layers == kFast ? 9e5 : 8e5; }
-  bool pays() const override { return eight_layers != kFast; }  // where its larger error is asked for by name alone
+  double faces_per_s() const override { return eights == kFast ? 9e5 : 8e5; }
   double peak_flops() const override {
     double units = 0;  // of tensor time for what one fp16 product would take: three of fp16, or one and two of e4m3
     for (int layer = 0; layer < net::kLayers; ++layer)
-      units += net::multiply_adds(net::kTable.layer[layer]) * (in_8_bits(eight_layers, layer) ? 2 : 3);
+      units += net::multiply_adds(net::kTable.layer[layer]) * (in_8_bits(eights, layer) ? 2 : 3);
     return kTensorFlops * clock_hz_ * multiprocessors_ * net::multiply_adds() / units;
   }
-  std::size_t workspace_bytes(int n) const override { return Workspace(n).bytes; }
+  unsigned eight_layers() const override { return eights; }
+  const Channels* channels() const override { return network_.channels(); }
 
-  void load_layer(int layer, const float* network, cudaStream_t stream) override {
-    split_.load_layer(layer, network, stream);
+  void load_layer(int layer, const float* network, volatile int* unfit, cudaStream_t stream) override {
+    network_.load_layer(layer, network, unfit, stream);
   }
 
-  void generate(int n, const float* noise, float* faces, void* workspace, const cudaEvent_t* loaded,
-                cudaStream_t stream) override {
-    generate_split(*this, n, noise, faces, workspace, loaded, stream);
+  void launch_layer(int layer, const Chunk& chunk, cudaStream_t stream) override {
+    const Workspace where(chunk.n);
+    if (layer == 0) split_noise(chunk, stream);
+    if (layer == 0) launch_product<0>(chunk, where, stream);
+    if (layer == 1) launch_product<1>(chunk, where, stream);
+    if (layer == 2) launch_product<2>(chunk, where, stream);
+    if (layer == 3) launch_product<3>(chunk, where, stream);
+    if (layer == 4) launch_image(chunk, where, stream);
   }
 
+ private:
   // How a kernel is launched, in clusters of so many blocks. Blocks start where those of the kernel before have ended,
   // set themselves up, and wait for the rest of it.
   struct Launch {
@@ -169,73 +182,74 @@ struct HopperGenerator : Generator {
   static int fitting_clusters() {
     Launch launch(kClusterBlocks, kClusterBlocks, kProductThreads, kProductSharedBytes, nullptr);
     int clusters = 0;
-    CUDA_CHECK(cudaOccupancyMaxActiveClusters(&clusters, product_kernel<1, eight_layers>, &launch.config));
+    CUDA_CHECK(cudaOccupancyMaxActiveClusters(&clusters, product_kernel<1, eights>, &launch.config));
     return std::max(clusters, 1);
   }
 
   template <int layer>
-  void launch_product(int n, char* base, const Workspace& where, const cudaEvent_t* loaded, cudaStream_t stream) {
+  void launch_product(const Chunk& chunk, const Workspace& where, cudaStream_t stream) {
     using P = Plan<layer>;
-    await_layer(layer, loaded, stream);
+    char* base = chunk.workspace;
     ProductTask task;
-    task.input = make_chunk_map(encode_, base + where.map[layer], P::H * P::W, n, P::C, 1, kTileFaces);
+    task.input = make_chunk_map(encode_, base + where.map[layer], P::H * P::W, chunk.n, P::C, 1, kTileFaces);
     task.weights = weights_[layer];
     task.output = base + where.map[layer + 1];
-    task.fold = split_.fold(layer);
-    task.overflowed = reinterpret_cast<int*>(base + where.overflowed);
+    task.fold = network_.fold(layer);
+    task.sums = reinterpret_cast<int*>(base + where.sums) + (layer + 1) * chunk.n;
+    task.unfit = chunk.unfit;
     task.next_tile = reinterpret_cast<int*>(base + where.next_tile) + layer;
-    task.n = n;
+    task.n = chunk.n;
     std::copy(order_[layer], order_[layer] + 256, task.order);
-    const int tiles = (n + kGroupFaces - 1) / kGroupFaces * P::kPositions;
+    const int tiles = (chunk.n + kGroupFaces - 1) / kGroupFaces * P::kPositions;
     Launch launch(std::min(tiles, clusters_) * kClusterBlocks, kClusterBlocks, kProductThreads, kProductSharedBytes,
                   stream);
-    CUDA_CHECK(cudaLaunchKernelEx(&launch.config, product_kernel<layer, eight_layers>, task));
+    CUDA_CHECK(cudaLaunchKernelEx(&launch.config, product_kernel<layer, eights>, task));
   }
 
-  void launch_image(int n, char* base, const Workspace& where, float* faces, const cudaEvent_t* loaded,
-                    cudaStream_t stream) {
-    await_layer(4, loaded, stream);
+  void launch_image(const Chunk& chunk, const Workspace& where, cudaStream_t stream) {
     constexpr net::Layer l = net::kTconv4;
-    ImageTask image;
-    image.input = make_chunk_map(encode_, base + where.map[4], l.H * l.W, n, l.C, l.W, kImageFaces);
-    image.weights = weights_[4];
-    image.fold = split_.fold(4);
-    image.faces = faces;
-    image.n = n;
+    ImageTask task;
+    task.input = make_chunk_map(encode_, chunk.workspace + where.map[4], l.H * l.W, chunk.n, l.C, l.W, kImageFaces);
+    task.weights = weights_[4];
+    task.fold = network_.fold(4);
+    task.faces = chunk.faces;
+    task.index = chunk.index;
+    task.n = chunk.n;
+    task.sums = reinterpret_cast<const int*>(chunk.workspace + where.sums);
+    task.expected_sums = network_.expected_sums();
+    task.unfit = chunk.unfit;
     // Why not all multiprocessors: what this kernel waits for is memory, and the other lane's chunk can multiply there.
-    const int blocks = std::min((n + kImageFaces - 1) / kImageFaces, std::max(1, 2 * multiprocessors_ / 3));
+    const int blocks = std::min((chunk.n + kImageFaces - 1) / kImageFaces, std::max(1, 2 * multiprocessors_ / 3));
     Launch launch(blocks, 1, kImageThreads, kImageSharedBytes, stream);
-    CUDA_CHECK(cudaLaunchKernelEx(&launch.config, image_kernel, image));
+    CUDA_CHECK(cudaLaunchKernelEx(&launch.config, image_kernel, task));
   }
 
   int multiprocessors_, clusters_ = 1;
   double clock_hz_;
   EncodeTiled encode_;
-  SplitNetwork<eight_layers> split_;
+  SplitNetwork<eights> network_;
   CUtensorMap weights_[net::kLayers];  // packed weights
   unsigned short order_[4][256] = {};
 };
 
-template <unsigned eight_layers>
+template <unsigned eights>
 std::unique_ptr<Generator> make_generator(const cudaDeviceProp& device) {
   if (device.major != 9 || device.minor != 0) return nullptr;
   cudaFuncAttributes attributes;
-  if (cudaFuncGetAttributes(&attributes, product_kernel<0, eight_layers>) != cudaSuccess) {
+  if (cudaFuncGetAttributes(&attributes, product_kernel<0, eights>) != cudaSuccess) {
     cudaGetLastError();
     return nullptr;
   }
   if (attributes.numRegs < 100) return nullptr;  // an empty body: this build has sm_90 code, not sm_90a
   const EncodeTiled encode = find_encode_tiled();
   if (encode == nullptr) return nullptr;
-  return std::make_unique<HopperGenerator<eight_layers>>(device, encode);
+  return std::make_unique<HopperGenerator<eights>>(device, encode);
 }
 
 }  // namespace
 
-std::unique_ptr<Generator> make_hopper_generator(const cudaDeviceProp& device) {
-  return make_generator<kAccurate>(device);
-}
+std::unique_ptr<Generator> make_fast_generator(const cudaDeviceProp& device) { return make_generator<kFast>(device); }
 
-std::unique_ptr<Generator> make_hopper8_generator(const cudaDeviceProp& device) {
-  return make_generator<kFast>(device);
+std::unique_ptr<Generator> make_accurate_generator(const cudaDeviceProp& device) {
+  return make_generator<kAccurate>(device);
 }

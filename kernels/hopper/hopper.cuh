@@ -1,5 +1,4 @@
-// Hopper's own instructions (sm_90a), each wrapped in one small function named for what it does; no layer knowledge
-// here.
+// Hopper's own instructions (sm_90a), each wrapped in one small function named for what it does; no layer knowledge here.
 //
 // The section names in brackets are those of the PTX ISA manual. Everything that only sm_90a can assemble is used
 // inside FACEGEN_SM90A, so that files which include this still compile for every other architecture of a fat binary.
@@ -11,6 +10,8 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+
+#include "kernels/shared_memory.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define FACEGEN_SM90A 1
@@ -25,8 +26,6 @@
 #if FACEGEN_SM90A
 
 namespace {
-
-__device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 // ---- mbarrier [Parallel Synchronization and Communication Instructions: mbarrier]: a phase completes when the
 // expected number of arrivals and the expected number of copied bytes have come in.

@@ -15,17 +15,25 @@ struct ImageTask {
   CUtensorMap input;    // (32 * 32, n) rows of 256 bytes, boxes (32, 4) of 128 bytes: an image row of 4 faces
   CUtensorMap weights;  // (80) rows of 256 bytes, boxes (80) of 128 bytes
   const float2* fold;   // (3) {scale, shift}
-  float* faces;         // (n, 64, 64, 3)
+  float* faces;         // (any number, 64, 64, 3)
+  const int* index;     // (n) where in faces they lie, or nullptr
   int n;
+  // For the check of all maps: sums of each face's maps (layers, n) and as they are expected (layers), see split/pack.cuh
+  const int* sums;
+  const float* expected_sums;
+  volatile int* unfit;  // (n) set to 1 for a face whose map is unlike what is expected
 };
+
+// A map's sum may be so many times what is expected. Of the shipped network a face's is up to 9 times as much.
+constexpr float kMostOfExpected = 16;
 
 // Shared memory: 2 x 32 KB of input rows, 20 KB of weights, 3 x 41 KB of products: 211,968 bytes, and the barriers.
 struct ImageShared {
   static constexpr int kW = net::kTconv4.W;
   static constexpr int kPadded = 82;  // floats a pixel and face: even for 8-byte stores, spread over the banks
-  static constexpr int kBlocks = net::kTconv4.C / 32;               // 2
-  char input[kImageStages][kBlocks][kW * kImageFaces * kRowBytes];  // rows: 4 faces of each of 32 pixels
-  char weights[kBlocks][kImageColumns * kRowBytes];
+  static constexpr int kPieces = net::kTconv4.C / kPieceChannels;     // 2
+  char input[kImageStages][kPieces][kW * kImageFaces * kPieceBytes];  // rows: 4 faces of each of 32 pixels
+  char weights[kPieces][kImageColumns * kPieceBytes];
   float products[3][kW * kImageFaces][kPadded];  // of input row h in [h % 3]: (pixel, face, 3 tap + channel)
   uint64_t full[kImageStages], empty[kImageStages], weights_full;
 };
@@ -34,82 +42,22 @@ static_assert(kImageSharedBytes <= 232448, "a Hopper block has 227 KB of shared 
 
 #if FACEGEN_SM90A
 namespace {
-
-// Queues the products of one input row: 64 of its 128 (pixel, face) rows x 80 columns.
-__device__ inline void multiply_row(float (&sum)[40], int warpgroup, int h, ImageShared& shared) {
-  const int stage = h % kImageStages;
-  wait(&shared.full[stage], h / kImageStages % 2);
-  products_begin();
-#pragma unroll
-  for (int block = 0; block < ImageShared::kBlocks; ++block) {
-    const uint64_t a = matrix_descriptor(shared.input[stage][block] + warpgroup * 64 * kRowBytes);
-    const uint64_t b = matrix_descriptor(shared.weights[block]);
-#pragma unroll
-    for (int k = 0; k < additions(false); ++k)  // 32 bytes of a row each: his 0..15, 16..31, los 0..15, 16..31
-      multiply_f16<kImageColumns, 0>(sum, a + 2 * (k < 2 ? k + 2 : k % 2), b + 2 * (k / 2 == 1 ? k : k % 2),
-                                     block == 0 && k == 0);
-  }
-  products_commit();
-}
-
-static_assert(net::kTconv4.H % (2 * kImageStages) == 0, "every group of faces begins with the barriers as they were");
-
-// Puts the products of row h where row h - 3 was.
-__device__ inline void keep_row(const float (&sum)[40], int h, ImageShared& shared) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  float* row = shared.products[h % 3][16 * warp + lane / 4] + 2 * (lane % 4);
-#pragma unroll
-  for (int j = 0; j < kImageColumns / 8; ++j) {
-    *reinterpret_cast<float2*>(row + 8 * j) = make_float2(sum[4 * j], sum[4 * j + 1]);
-    *reinterpret_cast<float2*>(row + 8 * ImageShared::kPadded + 8 * j) = make_float2(sum[4 * j + 2], sum[4 * j + 3]);
-  }
-}
+__device__ void check_face(const ImageTask& task, int face);
+__device__ void multiply_row(float (&sum)[40], int warpgroup, int h, ImageShared& shared);
+__device__ void keep_row(const float (&sum)[40], int h, ImageShared& shared);
 
 // One thread's output values: the same column and channel of row 2 h or 2 h + 1 of all faces, for every h.
 struct Gatherer {
   int odd_row, x, w, first_dj, last_dj, odd_column, channel;
   float scale, shift;
 
-  __device__ Gatherer(const ImageTask& task) {
-    constexpr net::Layer l = net::kTconv4;
-    odd_row = threadIdx.x / (l.out_W * l.K);
-    x = threadIdx.x % (l.out_W * l.K);
-    const int pixel = x / l.K;
-    channel = x % l.K;
-    odd_column = pixel % 2;
-    w = pixel / 2;
-    first_dj = w > 0 ? -1 : 0;
-    last_dj = odd_column && w + 1 < l.W ? 1 : 0;
-    scale = task.fold[channel].x;
-    shift = task.fold[channel].y;
-  }
-
+  __device__ explicit Gatherer(const ImageTask& task);
   // From the products of input rows h - 1, h, h + 1.
-  __device__ void gather(const ImageTask& task, int face, int h, const ImageShared& shared) const {
-    constexpr net::Layer l = net::kTconv4;
-    float sum[kImageFaces] = {};
-#pragma unroll
-    for (int di = -1; di <= 1; ++di) {
-      if (h + di < 0 || h + di >= l.H || di > odd_row) continue;
-      const float(*row)[ImageShared::kPadded] = shared.products[(h + di) % 3];
-#pragma unroll
-      for (int dj = -1; dj <= 1; ++dj) {
-        if (dj < first_dj || dj > last_dj) continue;
-        const int column = l.K * (filter_tap(odd_row, di) * net::kFilter + filter_tap(odd_column, dj)) + channel;
-#pragma unroll
-        for (int f = 0; f < kImageFaces; ++f) sum[f] += row[(w + dj) * kImageFaces + f][column];
-      }
-    }
-    float* out = task.faces + size_t(face) * net::kFaceFloats + (2 * h + odd_row) * l.out_W * l.K + x;
-#pragma unroll
-    for (int f = 0; f < kImageFaces; ++f)
-      if (face + f < task.n) out[f * net::kFaceFloats] = tanhf(fmaf(sum[f], scale, shift));
-  }
+  __device__ void gather(const ImageTask& task, int face, int h, const ImageShared& shared) const;
 };
 static_assert(kImageGatherers == 2 * net::kTconv4.out_W * net::kTconv4.K, "a thread per value of two output rows");
-
 }  // namespace
-#endif  // FACEGEN_SM90A
+#endif
 
 // A block computes 4 faces at a time, walking down the 32 input rows. With so few output channels a gather would read
 // every input pixel from shared memory 9 times for 12 columns; here each input pixel is multiplied once, with all 25
@@ -138,15 +86,15 @@ __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_co
   if (warpgroup == 3) {
     if (threadIdx.x != kImageGatherers) return;
     arrive_expecting(&shared.weights_full, sizeof(shared.weights));
-    for (int block = 0; block < ImageShared::kBlocks; ++block)
-      load_box(shared.weights[block], &task.weights, block * kRowBytes / 2, 0, &shared.weights_full);
+    for (int piece = 0; piece < ImageShared::kPieces; ++piece)
+      load_box(shared.weights[piece], &task.weights, piece * kPieceBytes / 2, 0, &shared.weights_full);
     for (int group = blockIdx.x; group < groups; group += gridDim.x) {
       for (int h = 0; h < l.H; ++h) {
         const int stage = h % kImageStages;
         wait(&shared.empty[stage], h / kImageStages % 2 ^ 1);
         arrive_expecting(&shared.full[stage], sizeof(shared.input[stage]));
-        for (int block = 0; block < ImageShared::kBlocks; ++block) {
-          load_box(shared.input[stage][block], &task.input, block * kRowBytes / 2, group * kImageFaces, h * l.W,
+        for (int piece = 0; piece < ImageShared::kPieces; ++piece) {
+          load_box(shared.input[stage][piece], &task.input, piece * kPieceBytes / 2, group * kImageFaces, h * l.W,
                    &shared.full[stage]);
         }
       }
@@ -159,6 +107,7 @@ __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_co
   float sum[40];
   for (int group = blockIdx.x; group < groups; group += gridDim.x) {
     const int face = group * kImageFaces;
+    if (threadIdx.x < kImageFaces) check_face(task, face + threadIdx.x);
     for (int h = 0; h < l.H; ++h) {
       if (multiplies) {
         multiply_row(sum, warpgroup, h, shared);
@@ -177,5 +126,86 @@ __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_co
   }
 #endif
 }
+
+#if FACEGEN_SM90A
+namespace {
+
+// Each map's sum against what is expected.
+__device__ inline void check_face(const ImageTask& task, int face) {
+  if (face >= task.n) return;
+  for (int layer = 1; layer < net::kLayers; ++layer)
+    if (!(task.sums[layer * task.n + face] <= kMostOfExpected * task.expected_sums[layer])) task.unfit[face] = 1;
+}
+
+// Queues the products of one input row: 64 of its 128 (pixel, face) rows x 80 columns.
+__device__ inline void multiply_row(float (&sum)[40], int warpgroup, int h, ImageShared& shared) {
+  const int stage = h % kImageStages;
+  wait(&shared.full[stage], h / kImageStages % 2);
+  products_begin();
+#pragma unroll
+  for (int piece = 0; piece < ImageShared::kPieces; ++piece) {
+    const uint64_t a = matrix_descriptor(shared.input[stage][piece] + warpgroup * 64 * kPieceBytes);
+    const uint64_t b = matrix_descriptor(shared.weights[piece]);
+#pragma unroll
+    for (int k = 0; k < additions(false); ++k)  // 32 bytes of a row each, see multiply_step
+      multiply_f16<kImageColumns, 0>(sum, a + 2 * (k < 2 ? k + 2 : k % 2), b + 2 * (k / 2 == 1 ? k : k % 2),
+                                     piece == 0 && k == 0);
+  }
+  products_commit();
+}
+
+static_assert(net::kTconv4.H % (2 * kImageStages) == 0, "every group of faces begins with the barriers as they were");
+
+// Puts the products of row h where row h - 3 was.
+__device__ inline void keep_row(const float (&sum)[40], int h, ImageShared& shared) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  float* row = shared.products[h % 3][16 * warp + lane / 4] + 2 * (lane % 4);
+#pragma unroll
+  for (int j = 0; j < kImageColumns / 8; ++j) {
+    *reinterpret_cast<float2*>(row + 8 * j) = make_float2(sum[4 * j], sum[4 * j + 1]);
+    *reinterpret_cast<float2*>(row + 8 * ImageShared::kPadded + 8 * j) = make_float2(sum[4 * j + 2], sum[4 * j + 3]);
+  }
+}
+
+__device__ inline Gatherer::Gatherer(const ImageTask& task) {
+  constexpr net::Layer l = net::kTconv4;
+  odd_row = threadIdx.x / (l.out_W * l.K);
+  x = threadIdx.x % (l.out_W * l.K);
+  const int pixel = x / l.K;
+  channel = x % l.K;
+  odd_column = pixel % 2;
+  w = pixel / 2;
+  first_dj = w > 0 ? -1 : 0;
+  last_dj = odd_column && w + 1 < l.W ? 1 : 0;
+  scale = task.fold[channel].x;
+  shift = task.fold[channel].y;
+}
+
+__device__ inline void Gatherer::gather(const ImageTask& task, int face, int h, const ImageShared& shared) const {
+  constexpr net::Layer l = net::kTconv4;
+  float sum[kImageFaces] = {};
+#pragma unroll
+  for (int di = -1; di <= 1; ++di) {
+    if (h + di < 0 || h + di >= l.H || di > odd_row) continue;
+    const float(*row)[ImageShared::kPadded] = shared.products[(h + di) % 3];
+#pragma unroll
+    for (int dj = -1; dj <= 1; ++dj) {
+      if (dj < first_dj || dj > last_dj) continue;
+      const int column = l.K * (filter_index(odd_row, di) * net::kFilter + filter_index(odd_column, dj)) + channel;
+#pragma unroll
+      for (int f = 0; f < kImageFaces; ++f) sum[f] += row[(w + dj) * kImageFaces + f][column];
+    }
+  }
+  float* out = task.faces + (2 * h + odd_row) * l.out_W * l.K + x;
+#pragma unroll
+  for (int f = 0; f < kImageFaces; ++f) {
+    if (face + f >= task.n) break;
+    const int place = task.index ? __ldg(task.index + face + f) : face + f;
+    out[size_t(place) * net::kFaceFloats] = tanhf(fmaf(sum[f], scale, shift));
+  }
+}
+
+}  // namespace
+#endif  // FACEGEN_SM90A
 
 #endif  // FACEGEN_KERNELS_HOPPER_IMAGE_CUH_

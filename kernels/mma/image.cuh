@@ -18,7 +18,8 @@ struct ImageTask {
   const char* input;    // (32 * 32, n) rows of 256 bytes
   const char* weights;  // (80) rows of 256 bytes: 3 (5 r + s) + channel; the last five are zeros
   const float2* fold;   // (3) {scale, shift}
-  float* faces;         // (n, 64, 64, 3)
+  float* faces;         // (any number, 64, 64, 3)
+  const int* index;     // (n) where in faces they lie, or nullptr
   int n;
 };
 
@@ -39,7 +40,7 @@ __host__ __device__ constexpr int image_swizzled(int row, int chunk) {
 // The row of packed weights for column n of the product (output row, column, channel of a 2x2 block) and the input
 // pixel at (di, dj); where that does not reach this output, or n is padding, a row of zeros.
 __host__ __device__ constexpr int image_weight_row(int n, int di, int dj) {
-  const int r = filter_tap(n / 6, di), s = filter_tap(n / 3 % 2, dj);
+  const int r = filter_index(n / 6, di), s = filter_index(n / 3 % 2, dj);
   const bool there = n < 12 && r >= 0 && r < net::kFilter && s >= 0 && s < net::kFilter;
   return there ? (r * net::kFilter + s) * net::kTconv4.K + n % 3 : kPackedRows - 1;
 }
@@ -65,12 +66,12 @@ __global__ void __launch_bounds__(kImageThreads, 3) image_kernel(const ImageTask
     const int h = h0 - 1 + row / ImageShared::kWidth, w = row % ImageShared::kWidth - 1;
     const bool inside = h >= 0 && h < l.H && w >= 0 && w < l.W;
     const std::size_t from = inside ? (std::size_t(h * l.W + w) * task.n + face) * ImageShared::kBytes + 16 * chunk : 0;
-    copy16(input + image_swizzled(row, chunk), task.input + from, inside);
+    copy_async(input + image_swizzled(row, chunk), task.input + from, inside);
   }
   for (int row = threadIdx.x / kChunks; row < kPackedRows; row += kImageThreads / kChunks)
-    copy16(weights + image_swizzled(row, chunk), task.weights + row * ImageShared::kBytes + 16 * chunk, true);
-  commit_copies();
-  wait_copies<0>();
+    copy_async(weights + image_swizzled(row, chunk), task.weights + row * ImageShared::kBytes + 16 * chunk, true);
+  end_copy_group();
+  wait_copy_groups<0>();
   __syncthreads();
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -110,7 +111,8 @@ __global__ void __launch_bounds__(kImageThreads, 3) image_kernel(const ImageTask
   }
 
   // Two neighbouring columns lie side by side in the face, too.
-  float* out = task.faces + std::size_t(face) * net::kFaceFloats + 2 * (h0 + warp) * l.out_W * l.K;
+  float* out = task.faces + std::size_t(task.index ? task.index[face] : face) * net::kFaceFloats +
+               2 * (h0 + warp) * l.out_W * l.K;
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
     const int n = 8 * c + 2 * (lane % 4);

@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "kernels/shared_memory.cuh"
+
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 #define FACEGEN_SM80 1
 #else
@@ -19,23 +21,6 @@
 #if FACEGEN_SM80
 
 namespace {
-
-__device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
-
-// ---- copies from global to shared memory that pass registers by [cp.async]
-
-// 16 bytes; zeros where not inside, and nothing is read then.
-__device__ inline void copy16(uint32_t to, const void* from, bool inside) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0) : "memory");
-}
-
-__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-
-// Until at most `left` of this thread's groups are still on their way.
-template <int left>
-__device__ inline void wait_copies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
-}
 
 // ---- fragments [ldmatrix]
 

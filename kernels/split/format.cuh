@@ -1,22 +1,20 @@
 // How the generators for tensor cores lay out operands: every fp32 value as a sum of two terms, every layer as matrix
 // products.
 //
-// Split.    x = hi + lo with hi = fp16(x), and a product is hi hi' + hi lo' + lo hi'. hi hi' is always fp16; the two
-//           corrections, 2^-11 of it, come in two kinds:
-//             16 bit  lo = fp16(x - hi)
+// Split.    x = hi + lo with the high term hi = fp16(x) and the low term lo = x - hi, and a product is
+//           hi hi' + hi lo' + lo hi'. hi hi' is always of fp16; the two corrections, 2^-11 of it, come in two kinds:
+//             16 bit  lo in fp16
 //             8 bit   hi, lo, hi', lo' rounded to e4m3 (4 bits), which the tensor cores take at twice the rate: two
-//                     units of time instead of three, for four times the error. Their sums come first, by themselves.
-//           Which layers take 8 bits was chosen by measured error: see kAccurate in hopper/product.cuh. The mma kernels
-//           take 16 bits everywhere.
-// Rows.     A pixel of a face, or an output column's weights for a filter tap: C channels in 4 C bytes, in blocks of
+//                     units of time instead of three, for more error. Their sums come first, by themselves.
+// Rows.     A pixel of a face, or an output column's weights for a filter tap: C channels in 4 C bytes, in pieces of
 //           128 bytes (what one bulk copy brings, and the width of the swizzle).
-//             16 bit  C / 32 blocks: 32 his, their 32 los
-//             8 bit   C / 64 blocks: 64 his; then C / 64 blocks: 64 los and their 64 his in e4m3, or his and los where
-//                     the row holds weights, so that each meets the other
+//             16 bit  C / 32 pieces: 32 high terms, their 32 low terms
+//             8 bit   C / 64 pieces: 64 high terms; then C / 64 pieces of e4m3: 64 low terms and their 64 high terms,
+//                     or high and low where the row holds weights, so that each meets the other
 // Maps.     (H, W, N) rows: position-major, batch-inner.
 // Weights.  A row is one output column of one product, see Plan.
-// Scales.   Everything is kept times powers of two (split/fold.cuh), so that his stay below fp16's 65,504, and los
-//           well above its 2^-24.
+// Scales.   Everything is kept times powers of two (split/pack.cuh), so that high terms stay below fp16's 65,504, and
+//           low terms well above its 2^-24.
 #ifndef FACEGEN_KERNELS_SPLIT_FORMAT_CUH_
 #define FACEGEN_KERNELS_SPLIT_FORMAT_CUH_
 
@@ -26,17 +24,21 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/layer.cuh"
 #include "network.h"
 
-constexpr int kRowBytes = 128;       // of a block
-constexpr int kSplitBlock = 32;      // channels in a block with 16-bit corrections
-constexpr int kNoisePadded = 128;    // the 100 noise values, padded with zeros to whole blocks
+constexpr int kPieceBytes = 128;
+constexpr int kPieceChannels = 32;   // in a piece with 16-bit corrections
+constexpr int kNoisePadded = 128;    // the 100 noise values, padded with zeros to whole pieces
 constexpr int kNoiseExponent = 4;    // noise is kept times 2^4
-constexpr int kTargetExponent = 4;   // a typical value of a map is kept near 2^4
 constexpr int kWeightExponent = 13;  // the largest weight of an output channel is kept in [2^13, 2^14)
 
-// e4m3 reaches from 2^-9 to 448. Kept times these powers of two, a typical value's hi and lo both lie near 1, the
-// largest weight's near 2^7; a product of hi and lo' and one of lo and hi' both come out times 2^1.
+// A typical value of a map is kept near two to this. With 8-bit corrections 2^4, as e4m3 wants it (below): there is room
+// for 448 times as much. With 16-bit ones 2^0: for 65,504 times as much, and a low term still ends at 2^-24 of it.
+__host__ __device__ constexpr int target_exponent(bool eight) { return eight ? 4 : 0; }
+
+// e4m3 reaches from 2^-9 to 448. Kept times these powers of two, a typical value's terms both lie near 1, the largest
+// weight's near 2^7; a product of hi and lo' and one of lo and hi' both come out times 2^1.
 constexpr int kHi8Exponent = -4, kLo8Exponent = 7;              // of maps
 constexpr int kWeightHi8Exponent = -6, kWeightLo8Exponent = 5;  // of weights
 constexpr float kCorrections8Factor = 0.5f;                     // takes the 2^1 away
@@ -52,19 +54,15 @@ __host__ __device__ constexpr float largest_value(bool eight) {
 
 __host__ __device__ constexpr std::size_t split_row_bytes(int channels) { return std::size_t(4) * channels; }
 
-// Byte of a row at which channel c's hi lies, and its lo in a row with 16-bit corrections.
-__host__ __device__ constexpr int hi_byte(bool eight, int c) { return eight ? 2 * c : c / 32 * kRowBytes + c % 32 * 2; }
-__host__ __device__ constexpr int lo16_byte(int c) { return hi_byte(false, c) + kRowBytes / 2; }
+// Byte of a row at which channel c's high term lies, and its low term in a row with 16-bit corrections.
+__host__ __device__ constexpr int hi_byte(bool eight, int c) {
+  return eight ? 2 * c : c / 32 * kPieceBytes + c % 32 * 2;
+}
+__host__ __device__ constexpr int lo16_byte(int c) { return hi_byte(false, c) + kPieceBytes / 2; }
 
-// Byte of a row of C channels at which the first of channel c's two e4m3 values lies; the other lies kRowBytes / 2
+// Byte of a row of C channels at which the first of channel c's two e4m3 values lies; the other lies kPieceBytes / 2
 // further.
-__host__ __device__ constexpr int first8_byte(int C, int c) { return 2 * C + c / 64 * kRowBytes + c % 64; }
-
-// Output row 2 i + p of a tconv takes input row i + d through filter row p + 1 - 2 d, where that is in 0..4:
-//   p = 0: d = 0, -1 -> r = 1, 3        p = 1: d = 1, 0, -1 -> r = 0, 2, 4        (columns alike)
-__host__ __device__ constexpr int filter_tap(int p, int d) { return p + 1 - 2 * d; }
-__host__ __device__ constexpr int tap_parity(int r) { return r % 2 == 0 ? 1 : 0; }
-__host__ __device__ constexpr int tap_shift(int r) { return (tap_parity(r) + 1 - r) / 2; }  // d
+__host__ __device__ constexpr int first8_byte(int C, int c) { return 2 * C + c / 64 * kPieceBytes + c % 64; }
 
 // A layer as matrix products with 256 columns. Several output pixels of a 2x2 block ("phases") share a product where K
 // is small, so that an input tile is loaded once for all of them:
@@ -84,8 +82,8 @@ struct Plan {
   static constexpr int kColumnPhases = layer == 2 || layer == 3 ? 2 : 1;
   static constexpr int kPositionRows = kProj ? 4 : 2 * H / kRowPhases;
   static constexpr int kPositionColumns = kProj ? 8 : 2 * W / kColumnPhases;
-  static constexpr int kPositions = kPositionRows * kPositionColumns;  // proj 32, tconv1 64, tconv2 128, tconv3 256
-  static constexpr int kBlocks = C / kSplitBlock / (kEight ? 2 : 1);   // of a row, in one pass (8 bit: of two)
+  static constexpr int kPositions = kPositionRows * kPositionColumns;    // proj 32, tconv1 64, tconv2 128, tconv3 256
+  static constexpr int kPieces = C / kPieceChannels / (kEight ? 2 : 1);  // of a row, in one pass (8 bit: of two)
   static constexpr int kColumns = 256;
   static_assert(kProj || kRowPhases * kColumnPhases * K == kColumns, "the phases of a position fill the columns");
 
@@ -93,7 +91,7 @@ struct Plan {
   // the phases it reaches are neighbours, in the order of the phases.
   __host__ __device__ static constexpr int weight_row(int r, int s) {
     const int di = tap_shift(r), dj = tap_shift(s);
-    const int odd_row = tap_parity(r), odd_column = tap_parity(s);
+    const int odd_row = tap_phase(r), odd_column = tap_phase(s);
     if (kColumnPhases == 1) return (r * 5 + s) * K;
     if (kRowPhases == 1) return (r * 5 + 4 - s) * K;
     if (di <= 0 && dj <= 0) {
@@ -108,9 +106,9 @@ struct Plan {
   // First packed weight row for the input pixel at (di, dj) from the position's own. row_parity, column_parity: of the
   // output pixel, where the position is only one.
   __host__ __device__ static constexpr int step_row(int di, int dj, int row_parity, int column_parity) {
-    if (kColumnPhases == 1) return weight_row(filter_tap(row_parity, di), filter_tap(column_parity, dj));
-    if (kRowPhases == 1) return weight_row(filter_tap(row_parity, di), filter_tap(1, dj));
-    return weight_row(filter_tap(1, di), filter_tap(1, dj));
+    if (kColumnPhases == 1) return weight_row(filter_index(row_parity, di), filter_index(column_parity, dj));
+    if (kRowPhases == 1) return weight_row(filter_index(row_parity, di), filter_index(1, dj));
+    return weight_row(filter_index(1, di), filter_index(1, dj));
   }
 };
 
@@ -120,13 +118,13 @@ struct Plan {
 // product is going to lose is known when weights are packed: one that n additions follow is made larger by 1 + n kLoss.
 constexpr float kLoss = 0.45f / (1 << 24);
 
-// Additions to a sum that one block brings: 16 bit, 2 steps of 16 channels x 3 products, of which the last are hi hi';
+// Additions to a sum that one piece brings: 16 bit, 2 steps of 16 channels x 3 products, of which the last are hi hi';
 // 8 bit, 4 steps of hi hi'.
 __host__ __device__ constexpr int additions(bool eight) { return eight ? 4 : 6; }
 
-// Blocks of the same output pixel that are added after the products of tap (r, s) begin, away from the border.
+// Pieces of the same output pixel that are added after the products of tap (r, s) begin, away from the border.
 template <int layer, bool eight>
-__host__ __device__ constexpr int blocks_after(int r, int s) {
+__host__ __device__ constexpr int pieces_after(int r, int s) {
   using P = Plan<layer, eight>;
   auto turn = [](int row, int column) {  // shifts in the order in which they are walked
     const int di = tap_shift(row), dj = tap_shift(column);
@@ -135,14 +133,14 @@ __host__ __device__ constexpr int blocks_after(int r, int s) {
   int later = 0;
   for (int row = r % 2; row < net::kFilter; row += 2)
     for (int column = s % 2; column < net::kFilter; column += 2) later += turn(row, column) > turn(r, s) ? 1 : 0;
-  return (later + 1) * P::kBlocks;
+  return (later + 1) * P::kPieces;
 }
 
-// Factor for the weight of channel c, where `blocks` are added from its row's first one on, and an addition loses
-// `loss` of the sum.
-__host__ __device__ constexpr float expected_loss(float loss, bool eight, int blocks, int c) {
-  const int block = c / (eight ? 2 * kSplitBlock : kSplitBlock);
-  return 1 + loss * (additions(eight) * (blocks - 1 - block) + (eight ? 2.5f : 1.5f));
+// Factor that makes up for the loss in the weight of channel c, where `pieces` are added from its row's first one on, and
+// an addition loses `loss` of the sum.
+__host__ __device__ constexpr float made_up(float loss, bool eight, int pieces, int c) {
+  const int piece = c / (eight ? 2 * kPieceChannels : kPieceChannels);
+  return 1 + loss * (additions(eight) * (pieces - 1 - piece) + (eight ? 2.5f : 1.5f));
 }
 
 __device__ inline uint32_t as_bits(__half2 x) { return *reinterpret_cast<const uint32_t*>(&x); }
@@ -166,7 +164,7 @@ struct Corrections8 {
   uint32_t hi, lo;  // of two neighbouring values, 16 bits each
 };
 
-// Two neighbouring values whose his are known: their his and los in e4m3, times these powers of two.
+// Two neighbouring values whose high terms are known: their terms in e4m3, times these powers of two.
 __device__ inline Corrections8 corrections8(float a, float b, __half2 hi, float hi_factor, float lo_factor) {
   return {to_e4m3(a * hi_factor, b * hi_factor),
           to_e4m3((a - __low2float(hi)) * lo_factor, (b - __high2float(hi)) * lo_factor)};

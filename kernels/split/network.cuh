@@ -1,42 +1,27 @@
 // What generators for tensor cores have in common: where a chunk's maps lie, the packed network in device memory, and
-// the order of the launches.
+// how noise becomes the first map.
 #ifndef FACEGEN_KERNELS_SPLIT_NETWORK_CUH_
 #define FACEGEN_KERNELS_SPLIT_NETWORK_CUH_
 
 #include <cuda_runtime.h>
 
-#include <algorithm>
 #include <cstddef>
 
 #include "kernels/cuda_check.h"
 #include "kernels/cuda_memory.h"
-#include "kernels/split/fold.cuh"
+#include "kernels/generator.h"
 #include "kernels/split/format.cuh"
-#include "kernels/split/redo.cuh"
+#include "kernels/split/pack.cuh"
 #include "network.h"
 
 namespace {
 
-constexpr std::size_t kAlignment = 1024;  // of every array, bytes
-
-constexpr std::size_t align_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
 constexpr int map_channels(int layer) { return layer == 0 ? kNoisePadded : net::kTable.layer[layer].C; }
 
-// Lays arrays out one after another, as offsets in bytes.
-struct Arena {
-  std::size_t end = 0;
-  std::size_t take(std::size_t bytes) {
-    const std::size_t at = end;
-    end = align_up(end + bytes);
-    return at;
-  }
-};
-
-// A chunk's arrays in the workspace, as offsets in bytes.
+// A chunk's arrays in its workspace, as offsets in bytes.
 struct Workspace {
   std::size_t map[net::kLayers];  // map[l]: input of layer l, (H * W, n) rows of C channels
-  std::size_t overflowed, next_tile, bytes;
+  std::size_t sums, next_tile, bytes;
 
   explicit Workspace(int n) {
     Arena arena;
@@ -44,22 +29,19 @@ struct Workspace {
       const net::Layer& l = net::kTable.layer[layer];
       map[layer] = arena.take(std::size_t(l.H) * l.W * n * split_row_bytes(map_channels(layer)));
     }
-    overflowed = arena.take(n * sizeof(int));
+    sums = arena.take(std::size_t(net::kLayers) * n * sizeof(int));  // (layers, n): of a face's whole input map, kept
     next_tile = arena.take(net::kLayers * sizeof(int));
     bytes = arena.end;
   }
 };
 
-// The network, packed layer by layer; the whole as in the file besides, for faces that are computed again.
-// eight_layers: bit l is set where layer l has 8-bit corrections.
+// The network, packed layer by layer. eight_layers: bit l is set where layer l has 8-bit corrections.
 template <unsigned eight_layers>
 class SplitNetwork {
  public:
-  static constexpr unsigned kEightLayers = eight_layers;
-
-  // loss: of one addition, as a share of the sum, that packed weights make up for (see kLoss)
-  explicit SplitNetwork(float loss) : loss_(loss), memory_(where_.bytes) {
+  explicit SplitNetwork(const Precision& precision) : precision_(precision), memory_(where_.bytes) {
     CUDA_CHECK(cudaMemset(memory_.bytes(), 0, where_.bytes));  // the weights' padding stays zero
+    CUDA_CHECK(cudaDeviceSynchronize());                       // streams do not wait for that
   }
 
   // Rows of packed weights.
@@ -72,38 +54,33 @@ class SplitNetwork {
     return reinterpret_cast<float2*>(memory_.bytes() + where_.fold[layer]);
   }
   Channels* channels() const { return reinterpret_cast<Channels*>(memory_.bytes() + where_.channels); }  // maps 1..4
-  float* network() const { return reinterpret_cast<float*>(memory_.bytes() + where_.network); }
-  int* unsafe() const { return reinterpret_cast<int*>(memory_.bytes() + where_.unsafe); }  // 1: not for fp16
+  float* expected_sums() const { return reinterpret_cast<float*>(memory_.bytes() + where_.expected_sums); }  // (layers)
 
-  void load_layer(int layer, const float* network, cudaStream_t stream) {
-    if (layer == 0) CUDA_CHECK(cudaMemsetAsync(unsafe(), 0, sizeof(int), stream));
+  void load_layer(int layer, const float* network, volatile int* unfit, cudaStream_t stream) {
     if (layer == 0) {
-      fold_proj<<<net::kProj.K / kFoldProjChannels, 16 * kFoldProjChannels, 0, stream>>>(network, weights(0), fold(0),
-                                                                                         channels(), unsafe(), loss_);
+      pack_proj<<<net::kProj.K / kPackProjChannels, 16 * kPackProjChannels, 0, stream>>>(
+          network, in_8_bits(eight_layers, 1), precision_, weights(0), fold(0), channels(), unfit);
       CUDA_CHECK(cudaGetLastError());
     }
-    if (layer == 1) fold_layer<1>(network, stream);
-    if (layer == 2) fold_layer<2>(network, stream);
-    if (layer == 3) fold_layer<3>(network, stream);
-    if (layer == 4) {
-      fold_layer<4>(network, stream);
-      // Last, when no layer waits for it: only faces that are computed again read it.
-      CUDA_CHECK(cudaMemcpyAsync(this->network(), network, net::kNetworkBytes, cudaMemcpyDeviceToDevice, stream));
-    }
+    if (layer == 1) pack<1>(network, unfit, stream);
+    if (layer == 2) pack<2>(network, unfit, stream);
+    if (layer == 3) pack<3>(network, unfit, stream);
+    if (layer == 4) pack<4>(network, unfit, stream);
   }
 
  private:
   template <int layer>
-  void fold_layer(const float* network, cudaStream_t stream) {
+  void pack(const float* network, volatile int* unfit, cudaStream_t stream) {
     Channels* in = channels() + layer - 1;
-    fold_tconv<layer, in_8_bits(eight_layers, layer)><<<net::kTable.layer[layer].K, 32 * kFoldWarps, 0, stream>>>(
-        network, in, weights(layer), fold(layer), layer == 4 ? nullptr : in + 1, unsafe(), loss_);
+    pack_tconv<layer, in_8_bits(eight_layers, layer)><<<net::kTable.layer[layer].K, 32 * kPackWarps, 0, stream>>>(
+        network, in_8_bits(eight_layers, layer + 1), precision_, in, weights(layer), fold(layer),
+        layer == 4 ? nullptr : in + 1, expected_sums() + layer, unfit);
     CUDA_CHECK(cudaGetLastError());
   }
 
   // Offsets in bytes.
   struct Memory {
-    std::size_t weights[net::kLayers], fold[net::kLayers], channels, network, unsafe, bytes;
+    std::size_t weights[net::kLayers], fold[net::kLayers], channels, expected_sums, bytes;
 
     Memory() {
       Arena arena;
@@ -112,15 +89,22 @@ class SplitNetwork {
         fold[layer] = arena.take((layer == 0 ? 16 * 512 : 256) * sizeof(float2));
       }
       channels = arena.take(4 * sizeof(Channels));
-      network = arena.take(net::kNetworkBytes);
-      unsafe = arena.take(sizeof(int));
+      expected_sums = arena.take(net::kLayers * sizeof(float));
       bytes = arena.end;
     }
   };
 
-  const float loss_;
+  const Precision precision_;
   const Memory where_;
   const DeviceMemory memory_;
+};
+
+// A generator of this folder's format, for tests that look into its maps.
+class SplitGenerator : public Generator {
+ public:
+  std::size_t workspace_bytes(int n) const override { return Workspace(n).bytes; }
+  virtual unsigned eight_layers() const = 0;
+  virtual const Channels* channels() const = 0;  // of maps 1 to 4, on the GPU
 };
 
 template <class Task>
@@ -128,26 +112,34 @@ void allow_shared(void (*kernel)(Task), int bytes) {
   CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
 }
 
-// Generator::generate for a generator that has split_ and multiprocessors_, and whose layers are launched by
-//   launch_product<layer>(n, workspace, where, loaded, stream)         proj, tconv1..3
-//   launch_image(n, workspace, where, faces, loaded, stream)           tconv4
-template <class SplitGenerator>
-void generate_split(SplitGenerator& generator, int n, const float* noise, float* faces, void* workspace,
-                    const cudaEvent_t* loaded, cudaStream_t stream) {
-  const Workspace where(n);
-  char* base = static_cast<char*>(workspace);
-  int* overflowed = reinterpret_cast<int*>(base + where.overflowed);
-  int* next_tile = reinterpret_cast<int*>(base + where.next_tile);
-  split_noise<<<(32 * n + 255) / 256, 256, 0, stream>>>(n, noise, base + where.map[0], overflowed, next_tile);
-  CUDA_CHECK(cudaGetLastError());
-  generator.template launch_product<0>(n, base, where, loaded, stream);
-  generator.template launch_product<1>(n, base, where, loaded, stream);
-  generator.template launch_product<2>(n, base, where, loaded, stream);
-  generator.template launch_product<3>(n, base, where, loaded, stream);
-  generator.launch_image(n, base, where, faces, loaded, stream);
-  redo_kernel<<<std::min(n, generator.multiprocessors_), 512, 0, stream>>>(
-      n, noise, generator.split_.network(), overflowed, generator.split_.unsafe(), static_cast<float*>(workspace),
-      kRedoFloats, faces);
+// noise (n, 100), or by index -> map (n) rows of 128 channels; sums (layers, n) and next_tile (layers) start at 0.
+// A thread per 4 values, 32 threads a face.
+__global__ void split_noise_kernel(int n, const float* __restrict__ noise, const int* __restrict__ index,
+                                   char* __restrict__ map, int* __restrict__ sums, int* __restrict__ next_tile) {
+  const int thread = blockIdx.x * blockDim.x + threadIdx.x;
+  if (thread < net::kLayers) next_tile[thread] = 0;
+  if (thread < net::kLayers * n) sums[thread] = 0;
+  const int row = thread / 32, c = thread % 32 * 4;
+  if (row >= n) return;
+  const int face = index ? index[row] : row;
+  float4 x = make_float4(0, 0, 0, 0);
+  if (c < net::kNoise) x = *reinterpret_cast<const float4*>(noise + std::size_t(face) * net::kNoise + c);
+  constexpr float kFactor = 1 << kNoiseExponent;
+  const SplitPair a = split_pair(x.x * kFactor, x.y * kFactor), b = split_pair(x.z * kFactor, x.w * kFactor);
+  union {
+    __half2 half2[2];
+    uint2 bits;
+  } hi = {{a.hi, b.hi}}, lo = {{a.lo, b.lo}};
+  char* to = map + row * split_row_bytes(kNoisePadded);
+  *reinterpret_cast<uint2*>(to + hi_byte(false, c)) = hi.bits;
+  *reinterpret_cast<uint2*>(to + lo16_byte(c)) = lo.bits;
+}
+
+void split_noise(const Chunk& chunk, cudaStream_t stream) {
+  const Workspace where(chunk.n);
+  split_noise_kernel<<<(32 * chunk.n + 255) / 256, 256, 0, stream>>>(
+      chunk.n, chunk.noise, chunk.index, chunk.workspace + where.map[0],
+      reinterpret_cast<int*>(chunk.workspace + where.sums), reinterpret_cast<int*>(chunk.workspace + where.next_tile));
   CUDA_CHECK(cudaGetLastError());
 }
 
