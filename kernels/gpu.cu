@@ -59,7 +59,7 @@ bool strong_tensor_cores(const cudaDeviceProp& device) {
 constexpr Kind kKinds[] = {
     {"fast", make_fast_generator, 0.72f, always},
     {"accurate", make_accurate_generator, 1.5f, always},
-    {"precise", make_precise_generator, 256, strong_tensor_cores},  // no more than fp32 sums in another order differ by
+    {"precise", make_precise_generator, 64, strong_tensor_cores},  // no more than fp32 sums in another order differ by
     {"exact", make_exact_generator, INFINITY, always},
 };
 
@@ -240,7 +240,7 @@ class Gpu : public Device {
   int chunk_faces() const override { return chunk_faces_; }
   int slots() const override { return kSlots; }
   double peak_flops() override { return kernels_[0]->generator->peak_flops(); }
-  std::vector<KernelFaces> faces_by_kernels() const override {
+  std::vector<KernelFaces> faces_by_kernel() const override {
     std::vector<KernelFaces> faces;
     for (const auto& k : kernels_) faces.push_back({k->kind.name, k->faces});
     return faces;
