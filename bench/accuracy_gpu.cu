@@ -236,7 +236,7 @@ class Study {
   // "fast 2048, exact 3": since it was last asked.
   std::string kernels_used() {
     std::string used;
-    const std::vector<KernelFaces> now = device_->faces_by_kernels();
+    const std::vector<KernelFaces> now = device_->faces_by_kernel();
     for (std::size_t k = 0; k < now.size(); ++k) {
       const std::int64_t faces = now[k].faces - (before_.empty() ? 0 : before_[k].faces);
       if (faces > 0) used += (used.empty() ? "" : ", ") + now[k].kernels + " " + std::to_string(faces);

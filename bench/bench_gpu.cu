@@ -108,7 +108,7 @@ Limits measure_limits(const cudaDeviceProp& gpu, cudaStream_t stream) {
 struct KindTimes {
   std::string name;
   int faces;                     // of a chunk
-  double seconds[net::kLayers];  // of each layer: with those before it, less those before it
+  double seconds[net::kLayers];  // of each layer, one after another
   double chunk_seconds;          // of all, many chunks in a row
 };
 
@@ -127,28 +127,55 @@ KindTimes time_kind(const char* name, Generator& generator, const std::vector<fl
 
   const Chunk chunk = {n, noise_on_gpu.floats(), nullptr, faces.floats(), workspace.bytes(), flags + 1};
   KindTimes times = {name, n, {}, 0};
-  Timer timer;
-  double before = 0;
-  for (int last = 0; last < net::kLayers; ++last) {
-    const double seconds = timer.seconds(stream, [&] {
-      for (int layer = 0; layer <= last; ++layer) generator.launch_layer(layer, chunk, stream);
-    });
-    times.seconds[last] = seconds - before;
-    before = seconds;
+  cudaEvent_t events[net::kLayers + 1];
+  for (cudaEvent_t& event : events) CUDA_CHECK(cudaEventCreate(&event));
+  std::vector<double> of_layer[net::kLayers];
+  for (int run = 0; run < 10; ++run) {
+    CUDA_CHECK(cudaEventRecord(events[0], stream));
+    for (int layer = 0; layer < net::kLayers; ++layer) {
+      generator.launch_layer(layer, chunk, stream);
+      CUDA_CHECK(cudaEventRecord(events[layer + 1], stream));
+    }
+    CUDA_CHECK(cudaStreamSynchronize(stream));
+    for (int layer = 0; layer < net::kLayers && run > 0; ++layer) {  // the first is the warm-up
+      float milliseconds = 0;
+      CUDA_CHECK(cudaEventElapsedTime(&milliseconds, events[layer], events[layer + 1]));
+      of_layer[layer].push_back(milliseconds * 1e-3);
+    }
   }
-  times.chunk_seconds = timer.seconds(stream, [&] {
+  for (int layer = 0; layer < net::kLayers; ++layer) times.seconds[layer] = median(of_layer[layer]);
+  for (cudaEvent_t event : events) CUDA_CHECK(cudaEventDestroy(event));
+  times.chunk_seconds = Timer().seconds(stream, [&] {
     for (int i = 0; i < chunks; ++i) generator.generate(chunk, nullptr, stream);
   }) / chunks;
   return times;
 }
 
+// Kinds of noise.
+struct Noise {
+  const char* name;
+  float size, other_size;  // of a face's noise, and of every other's, in random order
+  bool uniform, other_uniform;
+};
+constexpr Noise kNoises[] = {{"uniform(-1, 1)", 1, 1, true, true},
+                             {"normal(0, 1)", 1, 1, false, false},
+                             {"uniform(-1, 1) and normal(0, 1)", 1, 1, true, false},
+                             {"uniform(-1, 1) and uniform(-30, 30)", 1, 30, true, true},
+                             {"uniform(-30, 30)", 30, 30, true, true}};
+
 // N faces through Device, as a run with one GPU does it.
-double time_host_to_host(Device& device, const std::vector<float>& network, int faces) {
+double time_host_to_host(Device& device, const std::vector<float>& network, int faces, const Noise& kind) {
   const PinnedMemory pinned_network(net::kNetworkBytes), noise(std::size_t(faces) * net::kNoiseBytes);
   const PinnedMemory out(std::size_t(faces) * net::kFaceBytes);
   std::copy(network.begin(), network.end(), pinned_network.floats());
-  const std::vector<float> values = random_noise(7, 0, faces, true);
-  std::copy(values.begin(), values.end(), noise.floats());
+  Random random(7);
+  for (int face = 0; face < faces; ++face) {
+    const bool other = random.uniform(0, 1) < 0.5, uniform = other ? kind.other_uniform : kind.uniform;
+    const double size = other ? kind.other_size : kind.size;
+    for (int c = 0; c < net::kNoise; ++c)
+      noise.floats()[std::size_t(face) * net::kNoise + c] =
+          float(uniform ? random.uniform(-size, size) : random.normal(0, size));
+  }
 
   std::vector<double> times;
   for (int run = 0; run < 6; ++run) {
@@ -230,7 +257,7 @@ int run(int argc, char** argv) {
   }
   const auto report = [&](const char* what, int faces, double seconds) {
     const double rate = 2 * net::multiply_adds() * faces / seconds;
-    std::printf("%-28s %6d faces %9.3f ms %10.0f faces/s  %5.1f%% of the fp32 peak\n", what, faces, seconds * 1e3,
+    std::printf("%-36s %6d faces %9.3f ms %10.0f faces/s  %5.1f%% of the fp32 peak\n", what, faces, seconds * 1e3,
                 faces / seconds, 100 * rate / limits.flops);
     std::snprintf(line, sizeof(line),
                   "%s\n    {\"program\": \"%s\", \"faces\": %d, \"seconds\": %.9f, \"faces_per_s\": %.0f, "
@@ -240,7 +267,8 @@ int run(int argc, char** argv) {
   };
   std::printf("\n");
   for (const KindTimes& kind : kinds) report((kind.name + ", on the GPU").c_str(), kind.faces, kind.chunk_seconds);
-  for (const int faces : counts) report("device, host to host", faces, time_host_to_host(*device, network, faces));
+  for (const Noise& noise : kNoises)
+    for (const int faces : counts) report(noise.name, faces, time_host_to_host(*device, network, faces, noise));
 
   if (json_path.empty()) return 0;
   std::FILE* json = std::fopen(json_path.c_str(), "w");

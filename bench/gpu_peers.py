@@ -176,7 +176,7 @@ def main():
     arguments = parser.parse_args()
 
     hopper = torch.cuda.get_device_capability() == (9, 0)
-    all_kernels = arguments.kernels or (["hopper", "hopper8", "mma", "simt"] if hopper else ["", "mma", "simt"])
+    all_kernels = arguments.kernels or (["", "fast", "accurate", "precise", "exact"] if hopper else ["", "precise", "exact"])
 
     layers = folded_weights(ROOT / "network.bin")
     random = torch.Generator().manual_seed(0)

@@ -58,7 +58,7 @@ bool strong_tensor_cores(const cudaDeviceProp& device) {
 constexpr Kind kKinds[] = {
     {"fast", make_fast_generator, 0.72f, always},
     {"accurate", make_accurate_generator, 1.5f, always},
-    {"precise", make_precise_generator, 256, strong_tensor_cores},  // no more than fp32 sums in another order differ by
+    {"precise", make_precise_generator, 64, strong_tensor_cores},  // no more than fp32 sums in another order differ by
     {"exact", make_exact_generator, INFINITY, always},
 };
 
@@ -239,7 +239,7 @@ class Gpu : public Device {
   int chunk_faces() const override { return chunk_faces_; }
   int slots() const override { return kSlots; }
   double peak_flops() override { return kernels_[0]->generator->peak_flops(); }
-  std::vector<KernelFaces> faces_by_kernels() const override {
+  std::vector<KernelFaces> faces_by_kernel() const override {
     std::vector<KernelFaces> faces;
     for (const auto& k : kernels_) faces.push_back({k->kind.name, k->faces});
     return faces;
@@ -453,17 +453,17 @@ class Gpu : public Device {
     kernels_.back()->loaded = true;
   }
 
-  // A small run of every kind with a network of zeros, through every stream, lane and slot: CUDA loads kernels and
-  // readies streams and copy engines when they are first used, and that belongs to the set-up.
+  // A small run of every kind with a network of zeros, through every stream, lane and slot, the fastest kind last: CUDA
+  // loads kernels and readies streams and copy engines when they are first used, and that belongs to the set-up.
   void warm_up() {
-    const int runs = std::max(kSlots, int(kernels_.size()));
+    const int runs = kSlots * int(kernels_.size());
     const int most = std::min(chunk_faces_, kWarmUpFaces);
     const PinnedMemory faces(std::size_t(most) * net::kFaceFloats * sizeof(float));
     std::memset(staged_.bytes(), 0, plan_.staged_bytes);
     load_network(reinterpret_cast<float*>(staged_.bytes() + plan_.staged_network));
     chunks_ = -runs;  // these do not count
     for (int i = 0; i < runs; ++i) {
-      forced_ = i % int(kernels_.size());
+      forced_ = int(kernels_.size()) - 1 - i / kSlots;
       start(i % kSlots, most, slots_[i % kSlots].staged_noise, faces.floats());
       finish(i % kSlots);
     }

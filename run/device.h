@@ -33,7 +33,7 @@ class Device {
 
   // Since it was opened, from the fastest kernels to the most exact, those with no faces too. Empty where a device has
   // one kind only. For between runs: no chunk is under way.
-  virtual std::vector<KernelFaces> faces_by_kernels() const { return {}; }
+  virtual std::vector<KernelFaces> faces_by_kernel() const { return {}; }
 
   // The NUMA node that its copies to the host are near to.
   virtual NumaNodes nodes() const { return 0; }

@@ -244,7 +244,7 @@ bool same_face(const std::vector<float>& a, const std::vector<float>& b, int fac
 
 std::map<std::string, std::int64_t> counts_by_kernels(const Device& device) {
   std::map<std::string, std::int64_t> counts;
-  for (const KernelFaces& k : device.faces_by_kernels()) counts[k.kernels] = k.faces;
+  for (const KernelFaces& k : device.faces_by_kernel()) counts[k.kernels] = k.faces;
   return counts;
 }
 
@@ -253,7 +253,7 @@ std::map<std::string, std::int64_t> counts_by_kernels(const Device& device) {
 void test_kinds(Device& device, const std::vector<float>& network, int n) {
   const auto kinds = counts_by_kernels(device);
   const std::vector<float> sizes = {1, 0.01f, 1.3f, 20, 1, 1e4f, 1.2f, 1, 0, 1e30f};  // of normal noise x 0.6
-  std::vector<float> noise = random_noise(8, 0, n), limits = {0.72f, 1.5f, 256};
+  std::vector<float> noise = random_noise(8, 0, n), limits = {0.72f, 1.5f, 64};
   std::map<std::string, std::vector<float>> by_kind;
   for (int face = 0; face < n; ++face)
     for (int c = 0; c < net::kNoise; ++c) noise[face * net::kNoise + c] *= 0.6f * sizes[(face * 7 + face / 10) % 10];
@@ -289,13 +289,10 @@ void test_kinds(Device& device, const std::vector<float>& network, int n) {
             text("mixed noise in chunks of %d, ...", chunks[0]));
   if (n < 100) return;
 
-  // Larger gains, small noise with large weights, an infinity, layers whose channels are all alike.
+  // Larger gains, small noise with large weights, a weight that no split operand holds, channels that are all alike.
   const std::vector<float> usual = random_noise(9, 0, n, true);
-  const std::vector<float> infinite = [&] {
-    std::vector<float> changed = network;
-    changed[net::kTconv2.weight + 12345] = INFINITY;
-    return changed;
-  }();
+  std::vector<float> huge = network;
+  huge[net::kTconv2.weight + 12345] = 1e20f;
   const std::vector<float> alike = random_network(5, Statistics::kAlike);
   std::vector<float> small_noise = usual;
   for (float& x : small_noise) x *= 0x1p-20f;
@@ -303,9 +300,9 @@ void test_kinds(Device& device, const std::vector<float>& network, int n) {
     const char* name;
     std::vector<float> network, noise;
     double limit;  // of the difference from fp32; 0: the same bytes
-  } cases[] = {{"gain 3", with_gain(network, 3), usual, 2e-4},
+  } cases[] = {{"gain 3", with_gain(network, 3), usual, 4e-4},
                {"small noise, large weights", for_noise_times(network, 0x1p-20f), small_noise, 2e-4},
-               {"an infinity", infinite, usual, 0},
+               {"a huge weight", huge, usual, 0},
                {"channels alike", alike, usual, 2e-4}};
   for (const Case& c : cases) {
     const std::vector<float> exact = generate_by("exact", c.network, c.noise);

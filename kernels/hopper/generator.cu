@@ -139,6 +139,7 @@ class HopperGenerator : public SplitGenerator {
       units += net::multiply_adds(net::kTable.layer[layer]) * (in_8_bits(eights, layer) ? 2 : 3);
     return kTensorFlops * clock_hz_ * multiprocessors_ * net::multiply_adds() / units;
   }
+  std::size_t workspace_bytes(int n) const override { return Workspace(n).bytes; }
   unsigned eight_layers() const override { return eights; }
   const Channels* channels() const override { return network_.channels(); }
 

@@ -52,8 +52,9 @@ struct Gatherer {
   float scale, shift;
 
   __device__ explicit Gatherer(const ImageTask& task);
-  // From the products of input rows h - 1, h, h + 1.
-  __device__ void gather(const ImageTask& task, int face, int h, const ImageShared& shared) const;
+  // From the products of input rows h - 1, h, h + 1. places: where the group's faces begin in task.faces, or -1.
+  __device__ void gather(const ImageTask& task, const int (&places)[kImageFaces], int h,
+                         const ImageShared& shared) const;
 };
 static_assert(kImageGatherers == 2 * net::kTconv4.out_W * net::kTconv4.K, "a thread per value of two output rows");
 }  // namespace
@@ -108,21 +109,27 @@ __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_co
   for (int group = blockIdx.x; group < groups; group += gridDim.x) {
     const int face = group * kImageFaces;
     if (threadIdx.x < kImageFaces) check_face(task, face + threadIdx.x);
+    int places[kImageFaces];
+#pragma unroll
+    for (int f = 0; f < kImageFaces; ++f) {
+      const int row = face + f;
+      places[f] = row < task.n ? (task.index ? task.index[row] : row) * net::kFaceFloats : -1;
+    }
     for (int h = 0; h < l.H; ++h) {
       if (multiplies) {
         multiply_row(sum, warpgroup, h, shared);
-        if (h >= 2) gatherer.gather(task, face, h - 2, shared);
+        if (h >= 2) gatherer.gather(task, places, h - 2, shared);
         products_wait<0>();
         if (threadIdx.x % 32 == 0) arrive(&shared.empty[h % kImageStages]);
       } else if (h >= 2) {
-        gatherer.gather(task, face, h - 2, shared);
+        gatherer.gather(task, places, h - 2, shared);
       }
       sync_group(1, kImageGatherers);  // nobody reads row h - 3 any more
       if (multiplies) keep_row(sum, h, shared);
       sync_group(1, kImageGatherers);  // row h is there
     }
-    gatherer.gather(task, face, l.H - 2, shared);
-    gatherer.gather(task, face, l.H - 1, shared);
+    gatherer.gather(task, places, l.H - 2, shared);
+    gatherer.gather(task, places, l.H - 1, shared);
   }
 #endif
 }
@@ -181,7 +188,8 @@ __device__ inline Gatherer::Gatherer(const ImageTask& task) {
   shift = task.fold[channel].y;
 }
 
-__device__ inline void Gatherer::gather(const ImageTask& task, int face, int h, const ImageShared& shared) const {
+__device__ inline void Gatherer::gather(const ImageTask& task, const int (&places)[kImageFaces], int h,
+                                        const ImageShared& shared) const {
   constexpr net::Layer l = net::kTconv4;
   float sum[kImageFaces] = {};
 #pragma unroll
@@ -198,11 +206,8 @@ __device__ inline void Gatherer::gather(const ImageTask& task, int face, int h, 
   }
   float* out = task.faces + (2 * h + odd_row) * l.out_W * l.K + x;
 #pragma unroll
-  for (int f = 0; f < kImageFaces; ++f) {
-    if (face + f >= task.n) break;
-    const int place = task.index ? __ldg(task.index + face + f) : face + f;
-    out[size_t(place) * net::kFaceFloats] = tanhf(fmaf(sum[f], scale, shift));
-  }
+  for (int f = 0; f < kImageFaces; ++f)
+    if (places[f] >= 0) out[places[f]] = tanhf(fmaf(sum[f], scale, shift));
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ class PreciseGenerator : public SplitGenerator {
   int chunk_faces() const override { return std::max(1, multiprocessors_ / 8) * kTileFaces; }
   double faces_per_s() const override { return kShareOfPeak * peak_flops() / (2 * net::multiply_adds()); }
   double peak_flops() const override { return 2 * kTensorMultiplyAdds * clock_hz_ * multiprocessors_ / kProducts; }
+  std::size_t workspace_bytes(int n) const override { return Workspace(n).bytes; }
   unsigned eight_layers() const override { return 0; }
   const Channels* channels() const override { return network_.channels(); }
 

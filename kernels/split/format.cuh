@@ -138,7 +138,7 @@ __host__ __device__ constexpr int pieces_after(int r, int s) {
 
 // Factor that makes up for the loss in the weight of channel c, where `pieces` are added from its row's first one on, and
 // an addition loses `loss` of the sum.
-__host__ __device__ constexpr float made_up(float loss, bool eight, int pieces, int c) {
+__host__ __device__ constexpr float loss_factor(float loss, bool eight, int pieces, int c) {
   const int piece = c / (eight ? 2 * kPieceChannels : kPieceChannels);
   return 1 + loss * (additions(eight) * (pieces - 1 - piece) + (eight ? 2.5f : 1.5f));
 }

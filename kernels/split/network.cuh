@@ -14,6 +14,13 @@
 #include "kernels/split/pack.cuh"
 #include "network.h"
 
+// A generator of this folder's format, for tests that look into its maps.
+class SplitGenerator : public Generator {
+ public:
+  virtual unsigned eight_layers() const = 0;     // bit l is set where layer l has 8-bit corrections
+  virtual const Channels* channels() const = 0;  // of maps 1 to 4, on the GPU
+};
+
 namespace {
 
 constexpr int map_channels(int layer) { return layer == 0 ? kNoisePadded : net::kTable.layer[layer].C; }
@@ -97,14 +104,6 @@ class SplitNetwork {
   const Precision precision_;
   const Memory where_;
   const DeviceMemory memory_;
-};
-
-// A generator of this folder's format, for tests that look into its maps.
-class SplitGenerator : public Generator {
- public:
-  std::size_t workspace_bytes(int n) const override { return Workspace(n).bytes; }
-  virtual unsigned eight_layers() const = 0;
-  virtual const Channels* channels() const = 0;  // of maps 1 to 4, on the GPU
 };
 
 template <class Task>

@@ -150,7 +150,7 @@ __global__ void pack_proj(const float* __restrict__ network, bool eight, Precisi
 
   char* row = packed + column * split_row_bytes(kNoisePadded);
   for (int c = 0; c < kNoisePadded; c += 8) {
-    const float factor = made_up(precision.loss, false, Plan<0>::kPieces, c);
+    const float factor = loss_factor(precision.loss, false, Plan<0>::kPieces, c);
     float w[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i)
@@ -244,7 +244,7 @@ __global__ void pack_tconv(const float* __restrict__ network, bool out_eight, Pr
     pieces = pieces_after<layer, eight>(r, s);
   }
   for (int c = 8 * lane; c < C; c += 8 * 32) {
-    const float factor = made_up(precision.loss, eight, pieces, c);
+    const float factor = loss_factor(precision.loss, eight, pieces, c);
     float w[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) w[i] = ldexpf(factor * weight[c + i], f - in->exponent[c + i]);
