@@ -125,19 +125,20 @@ std::string profile_table(const ProfileSummary& summary, const std::vector<Profi
                       decimal(summary.elapsed_s, 6) + " s, whole run " + decimal(summary.whole_run_s, 3) + " s\n";
   const auto line = [&](const std::string& rank, const std::string& stage, const std::string& device,
                         const std::string& seconds, const std::string& of_run, const std::string& megabytes,
-                        const std::string& gigabytes_per_s, const std::string& faces_per_s,
+                        const std::string& gigabytes_per_s, const std::string& faces, const std::string& faces_per_s,
                         const std::string& of_peak) {
-    std::string text = padded(rank, 4) + "  " + padded_right(stage, 18) + " " + padded_right(device, 34) +
+    std::string text = padded(rank, 4) + "  " + padded_right(stage, 20) + " " + padded_right(device, 34) +
                        padded(seconds, 11) + padded(of_run, 8) + padded(megabytes, 11) + padded(gigabytes_per_s, 10) +
-                       padded(faces_per_s, 12) + padded(of_peak, 8);
+                       padded(faces, 12) + padded(faces_per_s, 12) + padded(of_peak, 8);
     table += text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
   };
-  line("rank", "stage", "device", "seconds", "of run", "MB", "GB/s", "faces/s", "of peak");
+  line("rank", "stage", "device", "seconds", "of run", "MB", "GB/s", "faces", "faces/s", "of peak");
   for (const ProfileRow& row : with_other(summary, rows)) {
-    line(std::to_string(row.rank), row.stage, row.device, decimal(row.seconds, 4),
+    line(std::to_string(row.rank), row.stage, row.device, row.seconds > 0 ? decimal(row.seconds, 4) : "",
          row.of_run ? decimal(100 * row.seconds / summary.whole_run_s, 1) + "%" : "",
          row.bytes > 0 ? decimal(double(row.bytes) / 1e6, 1) : "",
-         row.bytes > 0 ? decimal(bytes_per_s(row) / 1e9, 3) : "", row.faces > 0 ? decimal(faces_per_s(row), 0) : "",
+         row.bytes > 0 ? decimal(bytes_per_s(row) / 1e9, 3) : "", row.faces > 0 ? std::to_string(row.faces) : "",
+         faces_per_s(row) > 0 ? decimal(faces_per_s(row), 0) : "",
          share_of_peak(row) > 0 ? decimal(100 * share_of_peak(row), 1) + "%" : "");
   }
   return table;

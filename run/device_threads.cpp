@@ -95,6 +95,7 @@ void DeviceThreads::compute(Device& device) {
     profile_add("load network", device.name(), timer.seconds(), net::kNetworkBytes, 0);
   }
   const ProfileTimer timer;
+  const std::vector<KernelFaces> before = device.faces_by_kernel();
   std::int64_t faces_done = 0;
 
   std::deque<std::pair<int, std::size_t>> under_way;  // slot, chunk
@@ -134,4 +135,9 @@ void DeviceThreads::compute(Device& device) {
   }
   profile_add("compute", device.name(), timer.seconds(), faces_done * std::int64_t(net::kFaceFloats * sizeof(float)),
               faces_done, device.peak_flops());
+  const std::vector<KernelFaces> after = device.faces_by_kernel();
+  for (std::size_t k = 0; k < after.size(); ++k) {
+    const std::int64_t faces = after[k].faces - before[k].faces;
+    if (faces > 0) profile_add("by kernels: " + after[k].kernels, device.name(), 0, 0, faces);
+  }
 }
