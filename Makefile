@@ -98,11 +98,15 @@ endif
 LDLIBS_PARALLEL = $(OPENMP_FLAGS) $(MPI_LIBS) $(CUDA_LIBS)
 
 # ---- Objects ---------------------------------------------------------------------------------------------------------
-# One folder for each set of switches, so that changing a switch never mixes objects.
+# One folder for each set of switches, so that changing a switch never mixes objects. Kernels, which take long, have one
+# for each set of architectures.
 
-CONFIG := $(CXX) $(HAVE_CUDA:yes=cuda-$(CUDA_VERSION)-$(ARCHS)) $(HAVE_MPI:yes=$(MPICXX)) $(HAVE_OPENMP:yes=openmp) \
-          $(HAVE_PNG:yes=png) $(patsubst 1,debug,$(filter 1,$(DEBUG))) $(SANITIZE)
-BUILD := build/$(subst /,_,$(subst $(comma),-,$(subst $(space),-,$(strip $(CONFIG)))))
+folder = build/$(subst /,_,$(subst $(comma),-,$(subst $(space),-,$(strip $(1)))))
+HAVE_DEBUG := $(patsubst 1,debug,$(filter 1,$(DEBUG)))
+CUDA_CONFIG := $(HAVE_CUDA:yes=cuda-$(CUDA_VERSION)-$(ARCHS)) $(HAVE_DEBUG)
+BUILD := $(call folder,$(CXX) $(CUDA_CONFIG) $(HAVE_MPI:yes=$(MPICXX)) $(HAVE_OPENMP:yes=openmp) $(HAVE_PNG:yes=png) \
+                       $(SANITIZE))
+KERNEL_BUILD := $(call folder,$(CUDA_CONFIG))
 
 objects = $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard $(1)/*.cpp))
 IO_OBJECTS := $(call objects,io)
@@ -112,7 +116,7 @@ DRIVER_OBJECTS := $(BUILD)/main.o $(DRIVER_PARTS)
 CPU_OBJECTS := $(call objects,cpu)
 NOT_BUILT := $(if $(filter 11.%,$(CUDA_VERSION)),kernels/hopper/%,kernels/no_hopper.cu)
 KERNELS := $(filter-out $(NOT_BUILT),$(wildcard kernels/*.cu kernels/*/*.cu))
-GPU_OBJECTS := $(if $(HAVE_CUDA),$(KERNELS:%.cu=$(BUILD)/%.o),$(BUILD)/kernels/no_gpu.o)
+GPU_OBJECTS := $(if $(HAVE_CUDA),$(KERNELS:%.cu=$(KERNEL_BUILD)/%.o),$(BUILD)/kernels/no_gpu.o)
 # The ranks of a job, with MPI and without. A unit of `make custom` may start and end MPI itself.
 JOB := $(addprefix $(BUILD)/run/,ranks.o launch.o daemon.o cpus.o)
 SINGLE_RANK := $(JOB) $(BUILD)/run/ranks_single.o
@@ -121,12 +125,12 @@ CUSTOM_MPI := $(if $(HAVE_MPI),$(BUILD)/run/custom_mpi.o)
 RUN_OBJECTS := $(filter-out $(JOB) $(BUILD)/run/ranks% %/custom_mpi.o,$(call objects,run))
 PARALLEL_OBJECTS := $(CPU_OBJECTS) $(GPU_OBJECTS) $(RUN_OBJECTS) $(BUILD)/facegen_parallel.o
 
-.PRECIOUS: $(BUILD)/%.o
+.PRECIOUS: $(BUILD)/%.o $(KERNEL_BUILD)/%.o
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(CXXFLAGS_ALL) $(EXTRA_FLAGS) -c $< -o $@
 
-$(BUILD)/%.o: %.cu
+$(KERNEL_BUILD)/%.o: %.cu
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS_ALL) -c $< -o $@
 
