@@ -140,8 +140,11 @@ namespace {
 // Each map's sum against what is expected.
 __device__ inline void check_face(const ImageTask& task, int face) {
   if (face >= task.n) return;
+  bool fit = true;
+#pragma unroll
   for (int layer = 1; layer < net::kLayers; ++layer)
-    if (!(task.sums[layer * task.n + face] <= kMostOfExpected * task.expected_sums[layer])) task.unfit[face] = 1;
+    fit &= task.sums[layer * task.n + face] <= kMostOfExpected * task.expected_sums[layer];
+  if (!fit) task.unfit[face] = 1;
 }
 
 // Queues the products of one input row: 64 of its 128 (pixel, face) rows x 80 columns.
