@@ -8,7 +8,7 @@
 #include <string>
 
 #if CUDART_VERSION < 11080
-#error "facegen needs CUDA 11.8 or later; with an older one build for the CPU: make CUDA=0"
+#error "facegen needs CUDA 11.8 or later, and 12.0 for Hopper's kernels; to build for the CPU: make CUDA=0"
 #endif
 
 #include "common/failure.h"

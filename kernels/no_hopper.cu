@@ -1,4 +1,5 @@
-// Hopper's kernels where CUDA is older than 12 and has no tensor maps: there are none, and mma's compute on an H100 too.
+// Hopper's kernels where CUDA is older than 12 and has no tensor maps: there are none, and the precise ones compute on an
+// H100 too.
 #include "kernels/generator.h"
 
 std::unique_ptr<Generator> make_fast_generator(const cudaDeviceProp&) { return nullptr; }

@@ -175,14 +175,13 @@ __global__ void pack_tconv(const float* __restrict__ network, bool out_eight, Pr
   const float* weight = network + l.weight + (size_t(tap) * K + k) * C;  // (C)
   const float product = eight ? precision.error8 : precision.error16;
 
-  float mean = 0, variance = 0, error = 0, largest = 0, kept = 0;  // of this tap's share of the sum; of the input
+  float mean = 0, variance = 0, error = 0, largest = 0;  // of this tap's share of the sum
   for (int c = lane; c < C; c += 32) {
     const float w = weight[c];
     mean += w * in->mean[c];
     variance += w * w * fmaxf(in->square[c] - in->mean[c] * in->mean[c], 0.f);
     error += w * w * (in->error[c] + product * product * in->square[c]);
     largest = fmaxf(largest, fabsf(ldexpf(w, -in->exponent[c])));
-    kept += ldexpf(in->mean[c], in->exponent[c]);
     require(isfinite(w), unfit);
   }
 #pragma unroll
@@ -191,9 +190,7 @@ __global__ void pack_tconv(const float* __restrict__ network, bool out_eight, Pr
     variance += __shfl_xor_sync(~0u, variance, step);
     error += __shfl_xor_sync(~0u, error, step);
     largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, step));
-    kept += __shfl_xor_sync(~0u, kept, step);
   }
-  if (blockIdx.x == 0 && threadIdx.x == 0) *expected_sum = l.H * l.W * kept;
 
   __shared__ float4 of_tap[kPackWarps];  // mean, variance, error, largest
   __shared__ int f;
@@ -237,6 +234,13 @@ __global__ void pack_tconv(const float* __restrict__ network, bool out_eight, Pr
     for (int phase = 0; phase < kPhases; ++phase) fold[phase * K + k] = folded;
   }
   __syncthreads();
+
+  if (k == 0 && tap == 0) {
+    float kept = 0;
+    for (int c = lane; c < C; c += 32) kept += ldexpf(in->mean[c], in->exponent[c]);
+    for (int step = 16; step > 0; step /= 2) kept += __shfl_xor_sync(~0u, kept, step);
+    if (lane == 0) *expected_sum = l.H * l.W * kept;
+  }
 
   int row = tap * K + k, pieces = C / kPieceChannels;
   if constexpr (layer != 4) {
