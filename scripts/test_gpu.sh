@@ -36,7 +36,10 @@ wait
 check device "$programs/test_gpu" --tolerance 2e-4
 FACEGEN_KERNELS=exact check exact_device "$programs/test_gpu"
 check accuracy "$programs/accuracy_gpu" --faces 32768
-check programs "$python" -m pytest -q tests/test_gpu_programs.py
+several=() # programs at a time, but for those that take the GPU's memory
+"$python" -c 'import xdist' 2> /dev/null && several=(-n 4)
+check programs "$python" -m pytest -q "${several[@]}" tests/test_gpu_programs.py -k "not taken and not killed"
+check programs_alone "$python" -m pytest -q tests/test_gpu_programs.py -k "taken or killed"
 
 if command -v compute-sanitizer > /dev/null; then
   # racecheck watches every access: one layer at a time, side by side.

@@ -3,11 +3,14 @@
 Left out where there is no GPU; `make test-gpu` runs it on a machine that has one.
 """
 import os
+import resource
+import subprocess
+import time
 
 import numpy as np
 import pytest
 import reference
-from conftest import NETWORK, run, write_noise
+from conftest import NETWORK, ROOT, run, write_noise
 
 GPU = run("sh", "-c", "nvidia-smi -L | grep -q GPU").returncode == 0
 pytestmark = pytest.mark.skipif(not GPU, reason="no GPU here")
@@ -100,11 +103,82 @@ def test_devices_that_are_not_there(tmp_path, noise):
     assert done.returncode == 2 and b"GPU 99" in done.stderr
 
 
-def test_no_visible_gpu_means_the_cpu(tmp_path, noise):
-    np.save(tmp_path / "n.npy", noise(1))
-    done = run("./facegen_parallel", NETWORK, tmp_path / "n.npy", "none", "none",
-               env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
-    assert done.returncode == 0 and b"computing on the CPU" in done.stderr
+@pytest.mark.parametrize("visible, computes", [("", "CPU"), ("-1", "CPU"), ("99", "CPU"), ("nonsense", "CPU"), ("0", "GPU"),
+                                               ("uuid", "GPU"), ("short uuid", "GPU")])
+def test_what_makes_gpus_visible(visible, computes, tmp_path, noise):
+    """CUDA hides all that follows a name which it does not know; without a GPU the CPU computes, and says so."""
+    uuid = run("nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader", "-i", "0").stdout.decode().strip()
+    visible = {"uuid": uuid, "short uuid": uuid[:12]}.get(visible, visible)
+    np.save(tmp_path / "n.npy", noise(3))
+    done = run("./facegen_parallel", "--json", tmp_path / "j.json", NETWORK, tmp_path / "n.npy", "none", "none",
+               env={**os.environ, "CUDA_VISIBLE_DEVICES": visible})
+    assert done.returncode == 0, done.stderr
+    assert (b"computing on the CPU" in done.stderr) == (computes == "CPU")
+    assert f'"device": "{computes}' in (tmp_path / "j.json").read_text()
+
+
+@pytest.fixture
+def taken():
+    """A function left (MiB): takes all but so much of GPU 0's memory until the test ends."""
+    torch = pytest.importorskip("torch")
+    kept = []
+
+    def take(left):
+        free, _ = torch.cuda.mem_get_info(0)
+        kept.append(torch.empty(free - (left << 20), dtype=torch.uint8, device="cuda:0"))
+
+    yield take
+    kept.clear()
+    torch.cuda.empty_cache()
+
+
+@pytest.mark.parametrize("left, computes", [(80, "CPU"), (3000, "GPU")])
+def test_a_gpu_whose_memory_is_taken(left, computes, taken, noise, tmp_path):
+    """Chunks are smaller where memory is short; where it does not suffice at all the CPU computes, unless the GPU was asked for."""
+    inputs = noise(300)
+    whole = generate(NETWORK, inputs, tmp_path)
+    taken(left)
+    done = run("./facegen_parallel", "--json", tmp_path / "j.json", NETWORK, tmp_path / "noise.npy", tmp_path / "o.npy", "none")
+    assert done.returncode == 0, done.stderr
+    assert f'"device": "{computes}' in (tmp_path / "j.json").read_text()
+    assert np.max(np.abs(np.load(tmp_path / "o.npy") - whole)) <= 4e-4
+    if computes == "CPU":
+        assert b"computing on the CPU" in done.stderr
+        done = run("./facegen_parallel", "-d", "0", NETWORK, tmp_path / "noise.npy", "none", "none")
+        assert done.returncode == 3 and b"GPU 0" in done.stderr
+
+
+def test_a_limit_on_locked_memory(noise, tmp_path):
+    inputs = noise(500)
+    whole = generate(NETWORK, inputs, tmp_path)
+    done = run("./facegen_parallel", NETWORK, tmp_path / "noise.npy", tmp_path / "o.npy", "none",
+               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536)))
+    assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "o.npy").tobytes() == whole.tobytes()
+
+
+@pytest.mark.skipif(run("sh", "-c", "command -v mpirun").returncode != 0, reason="no mpirun here")
+def test_same_bytes_for_four_ranks_on_one_gpu(noise, tmp_path):
+    whole = generate(NETWORK, noise(1000), tmp_path)
+    done = run("mpirun", "-n", 4, "./facegen_parallel", NETWORK, tmp_path / "noise.npy", tmp_path / "o.npy", "none")
+    assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "o.npy").tobytes() == whole.tobytes()
+
+
+def test_a_run_killed_in_mid_copy_leaves_the_gpu_as_it_was(noise, tmp_path):
+    inputs = noise(20000)
+    whole = generate(NETWORK, inputs, tmp_path)
+    used = "nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"
+    before = int(run(*used).stdout)
+    for seconds in (0.6, 0.8, 1.0):
+        process = subprocess.Popen(["./facegen_parallel", NETWORK, tmp_path / "noise.npy", tmp_path / "o.npy", "none"], cwd=ROOT,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+    time.sleep(1)
+    assert int(run(*used).stdout) <= before + 16
+    assert generate(NETWORK, inputs, tmp_path).tobytes() == whole.tobytes()
 
 
 def test_profile_names_the_gpu(tmp_path, noise):
