@@ -319,7 +319,10 @@ bench-gpu: all $(GPU_PROGRAMS)
 bench-gpus:
 	$(PYTHON) bench/several_gpus.py
 
+# Where scripts find them, whatever the switches.
 build/copy_rates: $(BUILD)/gpu/copy_rates FORCE
+build/course_like_driver: $(BUILD)/bench/course_like_driver FORCE
+build/copy_rates build/course_like_driver:
 	@cmp -s $< $@ || cp -f $< $@
 
 # ---- Report and hand-in ----------------------------------------------------------------------------------------------

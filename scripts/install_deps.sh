@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what facegen needs and this machine lacks. This is the one place that says what that is.
 #
-#   scripts/install_deps.sh [--list] [GROUP...]        groups: build (default), test, full, report, convert, peers
+#   scripts/install_deps.sh [--list] [GROUP...]        groups: build (default), test, full, report, grade, convert, peers
 #
 # Says what it is going to install, and nothing where nothing is missing. --list only prints the packages of the groups.
 # Where it may not install (no root, no apt) it says what is missing and exits 0: whatever is there is still built.
@@ -47,6 +47,12 @@ report | fonts-nanum        | fc-list :lang=ko | grep .
 report | pandoc             | command -v pandoc
 report | python3-matplotlib | has_modules matplotlib weasyprint
 report | weasyprint         | has_modules matplotlib weasyprint
+grade | bubblewrap         | command -v bwrap
+grade | python3-jinja2     | has_modules jinja2 matplotlib numpy psutil rich
+grade | python3-matplotlib | has_modules jinja2 matplotlib numpy psutil rich
+grade | python3-numpy      | has_modules jinja2 matplotlib numpy psutil rich
+grade | python3-psutil     | has_modules jinja2 matplotlib numpy psutil rich
+grade | python3-rich       | has_modules jinja2 matplotlib numpy psutil rich
 convert | python3-venv     | python3 -c 'import ensurepip'
 convert | pip:onnx         | in_venv onnx
 convert | pip:onnxruntime  | in_venv onnxruntime
@@ -89,9 +95,9 @@ for word in "$@"; do
   case $word in
     -h | --help) usage; exit 0 ;;
     --list) list_only=yes ;;
-    build | test | full | report | convert | peers) groups+=("$word") ;;
+    build | test | full | report | grade | convert | peers) groups+=("$word") ;;
     *)
-      echo "install_deps.sh: '$word' is no group: there are build, test, full, report, convert and peers" >&2
+      echo "install_deps.sh: '$word' is no group: there are build, test, full, report, grade, convert and peers" >&2
       exit 2
       ;;
   esac

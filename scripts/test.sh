@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 options=(-rs) # what is skipped is said, with its reason
-groups=(build test)
+groups=(build test grade)
 switches=()
 for word in "$@"; do
   case $word in
