@@ -41,7 +41,9 @@ def text(numbers):
     """report.md, resolved."""
     source = (REPORT / "report.md").read_text(encoding="utf-8")
     source = re.sub(r"\{\{table:(\w+)\}\}", lambda m: tables.TABLES[m[1]](numbers), source)
-    return sources.resolve(source, numbers)
+    # A unit stays on the line of its number.
+    return re.sub(r"(?<=\d) (?=(?:[TG]FLOP/s|[kM]?faces/s|[kKMG]i?B(?:/s)?|[mµ]s|s|MHz|W|million|times|%)\b|%)", "\u00a0",
+                  sources.resolve(source, numbers))
 
 
 def how_fast(numbers):

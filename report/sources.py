@@ -16,19 +16,31 @@ REPORT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(REPORT.parent / "scripts"))
 from network_file import LAYERS as NETWORK  # noqa: E402
 
-PEERS, EARLIER_PEERS, LIMITS = "h100-peers", "h100-peers-0cf57a9", "h100-limits"
-RUNS, LAYERS, DEVICE = "h100-hopper-runs", "h100-layers-hopper", "h100-layers-simt"
-GPUS, SPLITS = "h100x2-scaling", "epyc-avx512-2-operand-splits"
+PEERS, LIMITS, ACCURACY = "h100-peers", "h100-limits", "h100-accuracy"
+BEFORE, EARLIER_PEERS = "h100-peers-d5f7870", "h100-peers-0cf57a9"  # versions before
+RUNS, LAYERS, DEVICE = "h100-hopper-runs", "h100-layers", "h100-layers-simt"
+GPUS, GPUS_BEFORE, SPLITS = "h100x2-scaling", "h100x2-scaling-6d4e1ea", "epyc-avx512-2-operand-splits"
 CPU, HOST = "epyc-avx512-2", "xeon-avx512-16"  # two cores by themselves; the sixteen of the H100's host
 CHUNK = 2048  # faces of a chunk on an H100: kChunkFaces of kernels/hopper/generator.cu
 
 # name: (kind of file, path). {} stands for each of the words that follow.
 SOURCES = {
-    "hopper.{}.seconds": (PEERS, "entries[kernels=hopper][faces={}]/seconds", "1000 8192 65536"),
-    "hopper.{}.faces_per_s": (PEERS, "entries[kernels=hopper][faces={}]/faces_per_s", "1000 8192 65536"),
-    "hopper8.{}.seconds": (PEERS, "entries[kernels=hopper8][faces={}]/seconds", "1000 8192 65536"),
-    "hopper8.{}.faces_per_s": (PEERS, "entries[kernels=hopper8][faces={}]/faces_per_s", "1000 8192 65536"),
-    "hopper8.worst_error": (PEERS, "entries[kernels=hopper8][faces=65536]/worst_error"),
+    "ours.{}.seconds": (PEERS, "entries[kernels=best][faces={}]/seconds", "1000 8192 65536"),
+    "ours.{}.faces_per_s": (PEERS, "entries[kernels=best][faces={}]/faces_per_s", "1000 8192 65536"),
+    "ours.worst_error": (PEERS, "entries[kernels=best][faces=65536]/worst_error"),
+    "ours.worst_error.normal": (PEERS, "entries[kernels=best][faces=65536]/worst_error_normal"),
+    "before.seconds": (BEFORE, "entries[kernels=hopper][faces=65536]/seconds"),
+    "before.faces_per_s": (BEFORE, "entries[kernels=hopper][faces=65536]/faces_per_s"),
+    "before8.faces_per_s": (BEFORE, "entries[kernels=hopper8][faces=65536]/faces_per_s"),
+    "million.{}": (ACCURACY, "rows[what={}(-1, 1)]/worst", "uniform"),
+    "million.normal": (ACCURACY, "rows[what=normal(0, 1)]/worst"),
+    "rms.{}": (ACCURACY, "rows[what=rms to {}]", "0.5 0.72 1 1.5 2 3 5 8 12 20 40 100 256 1000"),
+    "accuracy.rows": (ACCURACY, "rows"),
+    "jax.{}.faces_per_s": (PEERS, "entries[program=JAX {}]/faces_per_s",
+                           "BF16_BF16_F32_X3 BF16_BF16_F32_X6 TF32_TF32_F32_X3"),
+    "jax.{}.seconds": (PEERS, "entries[program=JAX {}]/seconds", "BF16_BF16_F32_X3 BF16_BF16_F32_X6 TF32_TF32_F32_X3"),
+    "jax.{}.worst_error": (PEERS, "entries[program=JAX {}]/worst_error",
+                           "BF16_BF16_F32_X3 BF16_BF16_F32_X6 TF32_TF32_F32_X3"),
     "other_card.faces_per_s": (EARLIER_PEERS, "entries[kernels=hopper][faces=65536]/faces_per_s"),
     "power.{}": (LIMITS, "power/rows[products={}]",
                  "three of fp16, los of 8 bits|three of fp16, los of 11 bits|three of fp16, faces all zero|one of fp16, two of e4m3"),
@@ -37,10 +49,9 @@ SOURCES = {
     "side_by_side.before": (LIMITS, "programs/rows[build=6d4e1ea]/median_ms"),
     "side_by_side.after": (LIMITS, "programs/rows[build=direct epilogue][what=8-bit corrections in tconv1]/median_ms"),
     "thousand": (LIMITS, "thousand/medians"),
-    "hopper.worst_error": (PEERS, "entries[kernels=hopper][faces=65536]/worst_error"),
-    "simt.seconds": (PEERS, "entries[kernels=simt][faces=65536]/seconds"),
-    "simt.faces_per_s": (PEERS, "entries[kernels=simt][faces=65536]/faces_per_s"),
-    "simt.worst_error": (PEERS, "entries[kernels=simt][faces=65536]/worst_error"),
+    "simt.seconds": (PEERS, "entries[kernels=exact][faces=65536]/seconds"),
+    "simt.faces_per_s": (PEERS, "entries[kernels=exact][faces=65536]/faces_per_s"),
+    "simt.worst_error": (PEERS, "entries[kernels=exact][faces=65536]/worst_error"),
     "torch.{}.seconds": (PEERS, "entries[program=PyTorch {} compiled]/seconds", "fp32 tf32 fp16"),
     "torch.{}.faces_per_s": (PEERS, "entries[program=PyTorch {} compiled]/faces_per_s", "fp32 tf32 fp16"),
     "torch.{}.worst_error": (PEERS, "entries[program=PyTorch {} compiled]/worst_error", "fp32 tf32 fp16"),
@@ -50,11 +61,10 @@ SOURCES = {
     "gpu.power": (PEERS, "gpu/power.limit"),
     "peers.date": (PEERS, "date"),
 
-    "layers.{}.us": (LAYERS, "chunks[faces=2048]/layers[layer={}]/us", "proj tconv1 tconv2 tconv3 tconv4"),
-    "layers.{}.tflops": (LAYERS, "chunks[faces=2048]/layers[layer={}]/tflops_fp16",
-                         "proj tconv1 tconv2 tconv3 tconv4"),
-    "on_device.faces_per_s": (LAYERS, "chunks[faces=2048]/faces_per_s"),
-    "load.us": (LAYERS, "load_us"),
+    "layer.{}": (LAYERS, "layers[kernels=fast][layer={}]", "proj tconv1 tconv2 tconv3 tconv4"),
+    "on_device.faces_per_s": (LAYERS, "runs[program=fast, on the GPU]/faces_per_s"),
+    "load.us": ("h100-layers-hopper", "load_us"),
+    "eight.after.us": ("h100-layers-hopper", "chunks[faces=2048]/layers[layer=tconv1]/us"),
     "overlap.before": (RUNS, "entries[kernels=hopper, launches one after another][faces=65536]/seconds"),
     "overlap.after": (RUNS, "entries[kernels=hopper][faces=65536]/seconds"),
     "chunk.{}.seconds": (RUNS, "by_chunk[chunk={}][faces=65536]/seconds/median", "512 1024 2048 4096"),
@@ -68,9 +78,9 @@ SOURCES = {
     "dram": (DEVICE, "limits/on_gpu_gb_s"),
     "profile.{}": ("h100-hopper-profile", "kernels[layer={}]", "tconv1 tconv2 tconv3 tconv4"),
     "plan.1000.{}": ("h100-plans-1000", "plans[chunks={}]/median_ms", "256 256 256 232|1000"),
-    "mma.seconds": (PEERS, "entries[kernels=mma][faces=65536]/seconds"),
-    "mma.faces_per_s": (PEERS, "entries[kernels=mma][faces=65536]/faces_per_s"),
-    "mma.worst_error": (PEERS, "entries[kernels=mma][faces=65536]/worst_error"),
+    "mma.seconds": (PEERS, "entries[kernels=precise][faces=65536]/seconds"),
+    "mma.faces_per_s": (PEERS, "entries[kernels=precise][faces=65536]/faces_per_s"),
+    "mma.worst_error": (PEERS, "entries[kernels=precise][faces=65536]/worst_error"),
     "mma.many": ("h100-hopper-accuracy", "rows[layers=none, mma.sync: sums of 16 channels, added in fp32]/worst"),
     "eight.worst.{}": ("h100-hopper-accuracy", "rows[layers={}]/worst", "none|1|2|3|1, 2|1, 2, 3|1, 2, 3, as kept"),
     "eight.before.us": ("h100-hopper-layers", "steps[step=as the day before]/chunks[faces=2048]/layers[layer=tconv1]/us"),
@@ -92,7 +102,8 @@ SOURCES = {
     "split.faces": (SPLITS, "faces"),
     "study.{}": ("h100-design-study", "library_tflops/{}", "fp32 tf32 fp16 bf16"),
     "study.sequential": ("h100-design-study", "course_sequential_seconds_a_face"),
-    "study.student": ("h100-design-study", "public_student_solution_seconds_for_1000_faces"),
+    "student.{}.seconds": ("h100-student-solution", "runs[faces={}]/seconds", "1000 4096"),
+    "student.faces_per_s": ("h100-student-solution", "runs[faces=4096]/faces_per_s"),
     "goal.faces_per_s": ("h100-design-study", "goals/faces_per_s"),
     "goal.seconds_1000": ("h100-design-study", "goals/seconds_for_1000_faces"),
     "goal.fma_share": ("h100-design-study", "goals/share_of_fma_peak"),
@@ -116,16 +127,16 @@ SOURCES = {
     "two_gpus.faces_per_s": (GPUS, "entries[gpus=2][ranks=1][faces=262144]/faces_per_s"),
     "two_gpus.long.{}.speed_up": (GPUS, "entries[gpus=2][ranks={}][faces=262144]/speed_up", "1 2"),
     "two_gpus.short.{}.speed_up": (GPUS, "entries[gpus=2][ranks={}][faces=65536][goal=1.95]/speed_up", "1 2"),
-    "two_gpus.short.runs": (GPUS, "entries[gpus=2][ranks=1][faces=65536][goal=1.95]/runs_s"),
+    "two_gpus.short.runs": (GPUS_BEFORE, "entries[gpus=2][ranks=1][faces=65536][goal=1.95]/runs_s"),
     "two_gpus.short.seconds": (GPUS, "entries[gpus=2][ranks=2][faces=65536][goal=1.95]/seconds"),
-    "two_gpus.numa_off": (GPUS, "entries[gpus=2][ranks=2][switches={'FACEGEN_NUMA': '0'}]/seconds"),
-    "two_gpus.messages": (GPUS, "entries[gpus=2][ranks=2][switches={'FACEGEN_SHARE': '0'}]/seconds"),
+    "two_gpus.numa_off": (GPUS_BEFORE, "entries[gpus=2][ranks=2][switches={'FACEGEN_NUMA': '0'}]/seconds"),
+    "two_gpus.messages": (GPUS_BEFORE, "entries[gpus=2][ranks=2][switches={'FACEGEN_SHARE': '0'}]/seconds"),
     "two_gpus.weak.{}": (GPUS, "entries[gpus=2][ranks={}][faces=131072]/weak_efficiency", "1 2"),
     "two_gpus.goal": (GPUS, "entries[gpus=2][ranks=1][faces=262144]/goal"),
-    "two_gpus.same_bytes": (GPUS, "same_bytes"),
-    "two_gpus.lost.{}": (GPUS, "lost_gpu[ranks={}]/seconds", "1 2"),
-    "copies.alone": (GPUS, "copies/to_host[placement=spread]/alone_bytes_per_s/median"),
-    "copies.together": (GPUS, "copies/to_host[placement=spread]/together_bytes_per_s"),
+    "two_gpus.same_bytes": (GPUS_BEFORE, "same_bytes"),
+    "two_gpus.lost.{}": (GPUS_BEFORE, "lost_gpu[ranks={}]/seconds", "1 2"),
+    "copies.alone": (GPUS_BEFORE, "copies/to_host[placement=spread]/alone_bytes_per_s/median"),
+    "copies.together": (GPUS_BEFORE, "copies/to_host[placement=spread]/together_bytes_per_s"),
 
     "text.file.fprintf": (f"{HOST}-text", "rows[what=text out, fprintf][target=file]"),
     "text.file.1": (f"{HOST}-text", "rows[what=text out, ours][target=file][threads=1]"),
@@ -238,8 +249,8 @@ def multiply_adds(layer):
 
 
 def units(layer):
-    """What a layer's products take of the tensor cores' time, in fp16 products (kAccurate of hopper/product.cuh)."""
-    return 2 if layer == "tconv1" else 3
+    """What a layer's products take of the tensor cores' time, in fp16 products (kFast of hopper/product.cuh)."""
+    return 2 if layer in ("tconv1", "tconv3") else 3
 
 
 def map_bytes(layer):
@@ -254,7 +265,7 @@ FLOPS = 2 * sum(multiply_adds(layer) for layer in LAYER_NAMES)  # of a face
 
 
 def tensor_peak(n):
-    """Dense fp16 operations a second by the data sheet's rate, at the clock of the measurement: 4,096 a cycle each."""
+    """Dense fp16 operations a second if every multiprocessor issued 4,096 in each cycle at the highest clock."""
     return 4096 * n("multiprocessors") * n("clock_mhz") * 1e6
 
 
@@ -272,10 +283,14 @@ def saved(n, part, layer):
 DERIVED = {
     "gflop": lambda n: FLOPS / 1e9,
     "face_bytes": lambda n: FACE_BYTES,
-    "speedup.fp32": lambda n: n("hopper.65536.faces_per_s") / n("torch.fp32.faces_per_s"),
-    "speedup.fp16": lambda n: n("hopper.65536.faces_per_s") / n("torch.fp16.faces_per_s"),
-    "hopper8.gain": lambda n: n("hopper8.65536.faces_per_s") / n("hopper.65536.faces_per_s") - 1,
-    "speedup8.fp32": lambda n: n("hopper8.65536.faces_per_s") / n("torch.fp32.faces_per_s"),
+    "speedup.fp32": lambda n: n("ours.65536.faces_per_s") / n("torch.fp32.faces_per_s"),
+    "speedup.fp16": lambda n: n("ours.65536.faces_per_s") / n("torch.fp16.faces_per_s"),
+    "hopper8.gain": lambda n: n("before8.faces_per_s") / n("before.faces_per_s") - 1,
+    "before.gain": lambda n: n("ours.65536.faces_per_s") / n("before.faces_per_s") - 1,
+    "speedup.jax": lambda n: n("ours.65536.faces_per_s") / n("jax.BF16_BF16_F32_X3.faces_per_s"),
+    "speedup.student": lambda n: n("ours.65536.faces_per_s") / n("student.faces_per_s"),
+    **{f"layers.{layer}.us": lambda n, layer=layer: n(f"layer.{layer}")["seconds"] * 1e6 for layer in LAYER_NAMES},
+    **{f"layers.{layer}.tflops": lambda n, layer=layer: n(f"layer.{layer}")["tflops"] * units(layer) for layer in LAYER_NAMES},
     "power.mhz": lambda n: n("power.three of fp16, los of 8 bits")["mhz"],
     "power.bits11.mhz": lambda n: n("power.three of fp16, los of 11 bits")["mhz"],
     "power.zero.mhz": lambda n: n("power.three of fp16, faces all zero")["mhz"],
@@ -287,19 +302,19 @@ DERIVED = {
     "thousand.thread": lambda n: n("thousand")[1] * 1e-6,
     "thousand.first": lambda n: n("thousand")[7] * 1e-6,
     "thousand.last": lambda n: n("thousand")[10] * 1e-6,
-    "goal.reached": lambda n: n("hopper.65536.faces_per_s") / n("goal.faces_per_s"),
+    "goal.reached": lambda n: n("ours.65536.faces_per_s") / n("goal.faces_per_s"),
     "on_device.tflops_fp16": lambda n: n("on_device.faces_per_s") * sum(units(layer) * 2 * multiply_adds(layer) for layer in LAYER_NAMES) / 1e12,
     "profile.tensor.tconv1": lambda n: n("profile.tconv1")["tensor_active_pct"],
     "profile.clock1_mhz": lambda n: n("profile.tconv1")["cycles"] / n("profile.tconv1")["us"],
     "profile.tconv1.shared": lambda n: n("profile.tconv1")["shared_wavefronts_pct"],
     "profile.tconv1.l2": lambda n: n("profile.tconv1")["l2_throughput_pct"],
-    "mma.share": lambda n: n("mma.faces_per_s") / n("hopper.65536.faces_per_s"),
+    "mma.share": lambda n: n("mma.faces_per_s") / n("ours.65536.faces_per_s"),
     "mma.over_simt": lambda n: n("mma.faces_per_s") / n("simt.faces_per_s"),
     "amx.gain.1": lambda n: n("amx.1") / n("amx.avx512.1"),
     "amx.gain.4": lambda n: n("amx.4") / n("amx.avx512.4"),
     "amx.gain.16": lambda n: n("amx.16") / n("amx.avx512.16"),
     "amx.median_gain.16": lambda n: n("amx.median") / n("amx.avx512.median"),
-    "eight.gain": lambda n: 1 - n("layers.tconv1.us") / n("eight.before.us"),
+    "eight.gain": lambda n: 1 - n("eight.after.us") / n("eight.before.us"),
     "on_device.share": lambda n: n("on_device.tflops_fp16") / n("study.fp16"),
     "tensor_peak": lambda n: tensor_peak(n) / 1e12,
     "pcie.faces_per_s": lambda n: n("pcie.out") * 1e9 / FACE_BYTES,
@@ -307,12 +322,12 @@ DERIVED = {
     "text.file.ratio.1": lambda n: faces_a_second(n("text.file.1")) / faces_a_second(n("text.file.fprintf")),
     "text.file.ratio.16": lambda n: faces_a_second(n("text.file.16")) / faces_a_second(n("text.file.fprintf")),
     "text.fprintf.rate": lambda n: faces_a_second(n("text.file.fprintf")),
-    "text.fprintf.minutes": lambda n: n("hopper.65536.faces_per_s") / n("text.fprintf.rate") / 60,
+    "text.fprintf.minutes": lambda n: n("ours.65536.faces_per_s") / n("text.fprintf.rate") / 60,
     "text.file.rate.16": lambda n: faces_a_second(n("text.file.16")),
     "whole.ratio": lambda n: n("whole.peer") / n("whole.seconds"),
     "host.speedup_2": lambda n: n("host.faces_per_s.16") / n("host.faces_per_s.2"),
     "cpu.exactness": lambda n: n("cpu.one_chain") / n("cpu.runs_of_128"),
-    "gpu_over_cpu": lambda n: n("hopper.65536.faces_per_s") / n("host.faces_per_s.16"),
+    "gpu_over_cpu": lambda n: n("ours.65536.faces_per_s") / n("host.faces_per_s.16"),
     "macs.m": lambda n: f"{FLOPS / 2e6:.1f}",
     "chunk": lambda n: CHUNK,
     "limit.fp32": lambda n: n("fma_peak.tflops") * 1e12 / FLOPS,
@@ -362,8 +377,8 @@ def exponent(value):
 FORMATS = {
     "": str,
     "thousands": lambda x: f"{x:,.0f}",
-    "k": lambda x: f"{x / 1e3:,.0f} k",
-    "million": lambda x: f"{x / 1e6:.1f} M",
+    "k": lambda x: f"{x / 1e3:,.0f}\u00a0k",
+    "million": lambda x: f"{x / 1e6:.1f}\u00a0M",
     "1": lambda x: significant(x, 1),
     "2": lambda x: significant(x, 2),
     "3": lambda x: significant(x, 3),

@@ -1,4 +1,6 @@
 """Charts: what was measured."""
+import textwrap
+
 import model
 from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, figure, save
 from sources import CPU, LAYER_NAMES, SPLITS, map_bytes, multiply_adds, tensor_peak
@@ -9,6 +11,7 @@ def peers(n, to):
     made, axes = figure(2.1)
     rows = [("facegen_parallel, tensor cores", "hopper.65536.faces_per_s", "hopper.worst_error", "o", BLUE),
             ("the same, hopper8", "hopper8.65536.faces_per_s", "hopper8.worst_error", "D", BLUE),
+            ("facegen_parallel, mma.sync", "mma.faces_per_s", "mma.worst_error", "^", GREEN),
             ("facegen_parallel, fp32", "simt.faces_per_s", "simt.worst_error", "o", SKY),
             ("PyTorch compiled, fp32", "torch.fp32.faces_per_s", "torch.fp32.worst_error", "s", ORANGE),
             ("PyTorch compiled, tf32", "torch.tf32.faces_per_s", "torch.tf32.worst_error", "s", RED),
@@ -19,7 +22,7 @@ def peers(n, to):
     axes.axvspan(1e-3, 3e-2, color="#eeeeee", zorder=0)
     axes.text(1.1e-3, 2.6e4, "compare_result refuses", size=7.5)
     axes.axhline(n("pcie.faces_per_s"), color=GREY, linewidth=.8, linestyle="--")
-    axes.text(1.05e-6, n("pcie.faces_per_s") * 1.06, "as many faces as PCIe carries to the host", size=7.5)
+    axes.text(2.8e-2, n("pcie.faces_per_s") * 1.06, "as many faces as PCIe carries to the host", ha="right", size=7.5)
     axes.set(xscale="log", yscale="log", xlim=(1e-6, 3e-2), ylim=(2e4, 2e6), xlabel="worst error against float64",
              ylabel="faces/s, host to host")
     axes.grid(True)
@@ -30,7 +33,8 @@ def peers(n, to):
 def ladder(n, to):
     """The steps of the Hopper kernels."""
     steps = n.latest("hopper-ladder")["steps"]
-    made, axes = figure(0.55 + 0.21 * len(steps))
+    labels = [textwrap.fill(step["step"], 62) for step in steps]
+    made, axes = figure(0.55 + 0.14 * sum(1.2 + label.count("\n") for label in labels))
     for i, step in enumerate(steps):
         rate = step["measured_faces_per_s"] / 1e3
         kept = step["kept"]
@@ -39,8 +43,7 @@ def ladder(n, to):
         axes.text(rate + 8, i + .05, f"{rate:,.0f}{'' if kept else ', not kept'}", va="center", size=7.5)
     axes.set(yticks=range(len(steps)), xlabel="thousand faces/s on the device",
              xlim=(0, 1.13 * max(step["measured_faces_per_s"] for step in steps) / 1e3))
-    labels = [step["step"] if len(step["step"]) <= 48 else step["step"][:46].rsplit(" ", 1)[0] + " ..." for step in steps]
-    axes.set_yticklabels(labels)
+    axes.set_yticklabels(labels, size=6.5)
     axes.invert_yaxis()
     axes.grid(axis="x")
     save(made, to)
@@ -54,7 +57,7 @@ def roofline(n, to):
     axes.plot(x, [min(peak, memory * at) / 1e12 for at in x], color=BLACK, linewidth=1)
     axes.text(11, memory * 11 / 1e12 * 1.5, f"memory, measured: {memory / 1e12:.1f} TB/s", rotation=36, size=7.5,
               rotation_mode="anchor")
-    axes.text(1e4, peak / 1e12 * 1.06, f"data sheet: {peak / 1e12:,.0f} TFLOP/s", ha="right", size=7.5)
+    axes.text(1e4, peak / 1e12 * 1.06, f"every cycle at {n('clock_mhz'):,} MHz: {peak / 1e12:,.0f} TFLOP/s", ha="right", size=7.5)
     axes.axhline(n("study.fp16"), color=GREY, linewidth=.9, linestyle="--")
     axes.text(1e4, n("study.fp16") * .92, f"library product: {n('study.fp16')}", ha="right", va="top", size=7.5)
     for layer, colour, marker in zip(LAYER_NAMES, (PINK, BLUE, ORANGE, GREEN, RED), "sovD^"):
