@@ -217,7 +217,6 @@ int run(int argc, char** argv) {
     return 0;
   }
   const std::vector<float> network = read_network(network_path);
-  setenv("FACEGEN_KERNELS", "simt", 1);  // the other kinds' runs: bench/gpu_peers.py
   const std::unique_ptr<Device> device = open_gpu(0);
   device->attach();
   cudaDeviceProp gpu;
@@ -276,7 +275,7 @@ int run(int argc, char** argv) {
   std::fprintf(
       json,
       "{\n  \"gpu\": \"%s\", \"multiprocessors\": %d, \"clock_mhz\": %d, \"driver_cuda\": %d, \"build\": \"%s\",\n"
-      "  \"kernels\": \"simt\", \"network\": \"%s\",\n"
+      "  \"network\": \"%s\",\n"
       "  \"limits\": {\"fp32_tflops\": %.3f, \"to_gpu_gb_s\": %.2f, \"to_host_gb_s\": %.2f, \"on_gpu_gb_s\": %.1f},\n"
       "  \"layers\": [%s\n  ],\n  \"runs\": [%s\n  ]\n}\n",
       gpu.name, gpu.multiProcessorCount, kilohertz / 1000, driver, gpu_about(), network_path.c_str(),

@@ -144,7 +144,7 @@ Environment variables that matter:
   OMP_NUM_THREADS, OMP_THREAD_LIMIT  CPU threads a rank, where --threads says nothing
   CUDA_VISIBLE_DEVICES               the GPUs that there are for this run
   TMPDIR                             scratch files, where an output cannot be written in order (a picture to a pipe)
-  FACEGEN_KERNELS                    for measurements: these kernels on every GPU, such as mma or simt
+  FACEGEN_KERNELS                    for tests: fast, accurate, precise or exact kernels for all faces
   FACEGEN_CPU                        for measurements: avx512, avx2 or plain vectors on the CPU
   FACEGEN_NUMA                       0: do not look for memory and cores near a GPU
   FACEGEN_SHARE                      0: ranks of one node send messages instead of sharing memory

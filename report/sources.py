@@ -1,6 +1,6 @@
 """Every number of the report and of README's "How fast": where it comes from, and how it is written.
 
-    {{hopper.65536.faces_per_s|thousands}}      in a text: a name of SOURCES or DERIVED, and a format of FORMATS
+    {{ours.65536.faces_per_s|thousands}}      in a text: a name of SOURCES or DERIVED, and a format of FORMATS
 
 A measurement lies in report/measurements/DATE-KIND.json, where KIND is MACHINE-WHAT if a command of bench/ wrote it. The
 latest date of a kind counts, so that a new file replaces an old one by being there; what it lacks is missing. A path goes through the JSON: keys, and of a list the items that [key=value]
@@ -29,12 +29,14 @@ SOURCES = {
     "ours.{}.faces_per_s": (PEERS, "entries[kernels=best][faces={}]/faces_per_s", "1000 8192 65536"),
     "ours.worst_error": (PEERS, "entries[kernels=best][faces=65536]/worst_error"),
     "ours.worst_error.normal": (PEERS, "entries[kernels=best][faces=65536]/worst_error_normal"),
-    "before.seconds": (BEFORE, "entries[kernels=hopper][faces=65536]/seconds"),
+    "tried.{}": ("h100-experiments", "{}", "checks tconv4_close_behind_tconv3 warpgroup_starts_later"),
+    "exit.{}": ("h100-experiments", "start_to_exit/{}",
+               "one_gpu_1000 one_gpu_262144 one_gpu_262144_before two_gpus_262144"),
+    "locked.{}": ("h100-experiments", "page_locking/{}", "cudaHostAlloc large_pages"),
     "before.faces_per_s": (BEFORE, "entries[kernels=hopper][faces=65536]/faces_per_s"),
     "before8.faces_per_s": (BEFORE, "entries[kernels=hopper8][faces=65536]/faces_per_s"),
     "million.{}": (ACCURACY, "rows[what={}(-1, 1)]/worst", "uniform"),
     "million.normal": (ACCURACY, "rows[what=normal(0, 1)]/worst"),
-    "rms.{}": (ACCURACY, "rows[what=rms to {}]", "0.5 0.72 1 1.5 2 3 5 8 12 20 40 100 256 1000"),
     "accuracy.rows": (ACCURACY, "rows"),
     "jax.{}.faces_per_s": (PEERS, "entries[program=JAX {}]/faces_per_s",
                            "BF16_BF16_F32_X3 BF16_BF16_F32_X6 TF32_TF32_F32_X3"),
@@ -46,9 +48,6 @@ SOURCES = {
                  "three of fp16, los of 8 bits|three of fp16, los of 11 bits|three of fp16, faces all zero|one of fp16, two of e4m3"),
     "without.{}": (LIMITS, "without_a_part/rows[build={}]/layers",
                    "whole|without epilogue|without weights|without faces|without either"),
-    "side_by_side.before": (LIMITS, "programs/rows[build=6d4e1ea]/median_ms"),
-    "side_by_side.after": (LIMITS, "programs/rows[build=direct epilogue][what=8-bit corrections in tconv1]/median_ms"),
-    "thousand": (LIMITS, "thousand/medians"),
     "simt.seconds": (PEERS, "entries[kernels=exact][faces=65536]/seconds"),
     "simt.faces_per_s": (PEERS, "entries[kernels=exact][faces=65536]/faces_per_s"),
     "simt.worst_error": (PEERS, "entries[kernels=exact][faces=65536]/worst_error"),
@@ -89,7 +88,6 @@ SOURCES = {
     "amx.median": ("cpu-amx", "scaling[isa=amx][threads=16]/faces_per_s_median"),
     "amx.avx512.median": ("cpu-amx", "scaling[isa=avx512][threads=16]/faces_per_s_median"),
 
-    "accuracy.worst": ("h100-hopper-accuracy", "faces_65536/worst"),
     "accuracy.uncorrected": ("h100-lost-bits", "rows[kLoss=0.0]/faces_worst"),
     "accuracy.corrected": ("h100-lost-bits", "rows[residual_bits=7]/faces_worst"),
     "accuracy.tconv1_uncorrected": ("h100-lost-bits", "rows[kLoss=0.0]/tconv1_rms_relative"),
@@ -287,6 +285,7 @@ DERIVED = {
     "speedup.fp16": lambda n: n("ours.65536.faces_per_s") / n("torch.fp16.faces_per_s"),
     "hopper8.gain": lambda n: n("before8.faces_per_s") / n("before.faces_per_s") - 1,
     "before.gain": lambda n: n("ours.65536.faces_per_s") / n("before.faces_per_s") - 1,
+    "accuracy.tried": lambda n: len(n("accuracy.rows")),
     "speedup.jax": lambda n: n("ours.65536.faces_per_s") / n("jax.BF16_BF16_F32_X3.faces_per_s"),
     "speedup.student": lambda n: n("ours.65536.faces_per_s") / n("student.faces_per_s"),
     **{f"layers.{layer}.us": lambda n, layer=layer: n(f"layer.{layer}")["seconds"] * 1e6 for layer in LAYER_NAMES},
@@ -299,9 +298,6 @@ DERIVED = {
     "without.epilogue.tconv3": lambda n: saved(n, "epilogue", "tconv3"),
     **{f"whole.{layer}.tensor": lambda n, layer=layer: middle(n, "whole", layer, "tensor_active") for layer in ("tconv1", "tconv2", "tconv3")},
     **{f"whole.{layer}.mhz": lambda n, layer=layer: middle(n, "whole", layer, "mhz") for layer in ("tconv1", "tconv2", "tconv3")},
-    "thousand.thread": lambda n: n("thousand")[1] * 1e-6,
-    "thousand.first": lambda n: n("thousand")[7] * 1e-6,
-    "thousand.last": lambda n: n("thousand")[10] * 1e-6,
     "goal.reached": lambda n: n("ours.65536.faces_per_s") / n("goal.faces_per_s"),
     "on_device.tflops_fp16": lambda n: n("on_device.faces_per_s") * sum(units(layer) * 2 * multiply_adds(layer) for layer in LAYER_NAMES) / 1e12,
     "profile.tensor.tconv1": lambda n: n("profile.tconv1")["tensor_active_pct"],

@@ -49,6 +49,20 @@ def cpu_ladder(n: Numbers):
     return table(["step", "vectors", "tiles", "expected", "GFLOP/s, one thread"], "llrlr", rows)
 
 
+def sizes(n: Numbers):
+    """The error by the size of a face's noise: by itself, and of every kind of kernels."""
+    rows, last = [], "0"
+    for size in "0.5 0.72 1 1.5 2 3 5 8 12 20 40 100 256 1000".split():
+        found = {row["kernels"]: row for row in n("accuracy.rows") if row["what"] == f"rms to {size}"}
+        refused = found["default"]["beyond"], found["default"]["reordered_beyond"]
+        cells = [exponent(found[kind]["worst"]) if found[kind]["worst"] < 1 else "overflows"
+                 for kind in ("default", "fast", "accurate", "precise")]
+        rows.append([f"{last} to {size}", f"**{cells[0]}**", *cells[1:], exponent(found["default"]["reordered_worst"]), *refused])
+        last = size
+    return table(["rms of noise", "by itself", "fast", "accurate", "precise", "fp32, other order", "refused", "other order: refused"],
+                 "lrrrrrrr", rows)
+
+
 def splits(n: Numbers):
     rows = []
     for split in n.latest(SPLITS)["splits"]:
@@ -105,4 +119,4 @@ def origins(n: Numbers):
     return table(["measurement", "date", "commit", "repeated by"], "llll", rows)
 
 
-TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, splits, tiles, two_gpus, scaling, origins)}
+TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, sizes, splits, tiles, two_gpus, scaling, origins)}

@@ -79,16 +79,16 @@ def test_formats(value, form, text):
 # ---- Newer files
 
 def test_a_newer_file_replaces_an_older_one(measurements):
-    older = json.loads((measurements / "2026-11-24-h100-peers.json").read_text())
+    older = json.loads((measurements / "2026-11-25-h100-peers.json").read_text())
     before = build.text(sources.Numbers(measurements))
     for entry in older["entries"]:
-        if entry.get("kernels") == "hopper" and entry["faces"] == 65536:
-            entry["faces_per_s"] = 912345.6
+        if entry.get("kernels") == "best" and entry["faces"] == 65536:
+            entry["faces_per_s"] = 912345.9
     newer = measurements / "2999-01-01-h100-peers.json"
     newer.write_text(json.dumps(older))
     assert "912,346" not in before and "912,346" in build.text(sources.Numbers(measurements))
     # What the newest file lacks is missing: no older one is asked.
-    older["entries"] = [entry for entry in older["entries"] if entry.get("kernels") != "hopper"]
+    older["entries"] = [entry for entry in older["entries"] if entry.get("kernels") != "best"]
     newer.write_text(json.dumps(older))
     with pytest.raises(sources.NoNumber, match="2999-01-01-h100-peers.json has no entries"):
         build.text(sources.Numbers(measurements))

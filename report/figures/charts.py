@@ -9,10 +9,12 @@ from sources import CPU, LAYER_NAMES, SPLITS, map_bytes, multiply_adds, tensor_p
 def peers(n, to):
     """Speed against error: ours and PyTorch on one GPU."""
     made, axes = figure(2.1)
-    rows = [("facegen_parallel, tensor cores", "hopper.65536.faces_per_s", "hopper.worst_error", "o", BLUE),
-            ("the same, hopper8", "hopper8.65536.faces_per_s", "hopper8.worst_error", "D", BLUE),
-            ("facegen_parallel, mma.sync", "mma.faces_per_s", "mma.worst_error", "^", GREEN),
-            ("facegen_parallel, fp32", "simt.faces_per_s", "simt.worst_error", "o", SKY),
+    rows = [("facegen_parallel, by itself", "ours.65536.faces_per_s", "ours.worst_error", "o", BLUE),
+            ("precise kernels (mma.sync)", "mma.faces_per_s", "mma.worst_error", "^", GREEN),
+            ("exact kernels (fp32)", "simt.faces_per_s", "simt.worst_error", "o", SKY),
+            ("JAX, bf16 x3", "jax.BF16_BF16_F32_X3.faces_per_s", "jax.BF16_BF16_F32_X3.worst_error", "v", GREEN),
+            ("JAX, bf16 x6", "jax.BF16_BF16_F32_X6.faces_per_s", "jax.BF16_BF16_F32_X6.worst_error", "<", GREEN),
+            ("JAX, tf32 x3", "jax.TF32_TF32_F32_X3.faces_per_s", "jax.TF32_TF32_F32_X3.worst_error", ">", GREEN),
             ("PyTorch compiled, fp32", "torch.fp32.faces_per_s", "torch.fp32.worst_error", "s", ORANGE),
             ("PyTorch compiled, tf32", "torch.tf32.faces_per_s", "torch.tf32.worst_error", "s", RED),
             ("PyTorch compiled, fp16", "torch.fp16.faces_per_s", "torch.fp16.worst_error", "s", PINK)]
