@@ -87,7 +87,7 @@ def tile(n, to):
     axes.text(19.2, 24.5, "bulk\ncopies", ha="center", size=7)
     for g in range(2):
         y = 30 - g * 15
-        box(axes, 76, y, 23, 13, f"warpgroup {g}: 64 faces\n128 fp32 sums a thread\nlo hi' + hi lo' + hi hi'\n(tconv1: the first two in fp8)\nscale, shift, ReLU, split",
+        box(axes, 76, y, 23, 13, f"warpgroup {g}: 64 faces\n128 fp32 sums a thread\nlo hi' + hi lo' + hi hi'\n(tconv1, 3: the first two in fp8)\nscale, shift, ReLU, split",
             RED, size=7)
         arrow(axes, (69, 32 - 2 * g), (76, y + 7.5), colour=RED)
     arrow(axes, (76, 18), (61, 9), colour=GREEN)
