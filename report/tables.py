@@ -63,6 +63,12 @@ def sizes(n: Numbers):
                  "lrrrrrrr", rows)
 
 
+def robustness(n: Numbers):
+    """What was tried to break the programs."""
+    rows = [[row["tried"], f"`{row['command']}`", row["count"], row["came"]] for row in n.latest("robustness")["rows"]]
+    return table(["what was tried", "by", "how often", "what came of it"], "llll", rows)
+
+
 def splits(n: Numbers):
     rows = []
     for split in n.latest(SPLITS)["splits"]:
@@ -119,4 +125,4 @@ def origins(n: Numbers):
     return table(["measurement", "date", "commit", "repeated by"], "llll", rows)
 
 
-TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, sizes, splits, tiles, two_gpus, scaling, origins)}
+TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, robustness, sizes, splits, tiles, two_gpus, scaling, origins)}
