@@ -22,8 +22,8 @@ struct Job {
   MPI_Comm ours = MPI_COMM_NULL;  // what MPI_COMM_WORLD holds, for our messages alone; null in a job of one without MPI
   int rank = 0, count = 1;
   NodePlace node = {0, 1, 0};
-  bool starting = false;          // MPI_Init is under way
-  int daemon = daemon_process();  // of the launcher, above this process; 0: none
+  bool starting = false;  // MPI_Init is under way
+  int daemon = 0;         // of the launcher, above this process; 0: none
 };
 Job g_job;
 
@@ -58,6 +58,7 @@ void ranks_start(int* argc, char*** argv) {
   if (!alone || facegen_unit_may_speak_mpi) {
     if (alone) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);  // nor a daemon beside it
     int provided = 0;
+    g_job.daemon = daemon_process();
     g_job.starting = true;
     MPI_CHECK(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
     g_job.starting = false;
@@ -76,6 +77,7 @@ bool ranks_join() {
   MPI_Finalized(&over);
   if (g_job.ours != MPI_COMM_NULL || !running || over) return false;
 
+  g_job.daemon = daemon_process();
   MPI_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &g_job.ours));
   MPI_CHECK(MPI_Comm_set_errhandler(g_job.ours, MPI_ERRORS_RETURN));
   MPI_CHECK(MPI_Comm_rank(g_job.ours, &g_job.rank));
