@@ -248,6 +248,16 @@ $(SIMULATED): $(BUILD)/tests/simulated_gpus.o $(filter-out $(GPU_OBJECTS),$(PARA
               $(RANKS)
 	$(CXX) $(LDFLAGS_ALL) $^ $(LDLIBS_IO) $(OPENMP_FLAGS) $(MPI_LIBS) -o $@
 
+# What the tests need is asked for first: one sentence, in place of a compiler's or Python's many.
+ifneq ($(filter test,$(MAKECMDGOALS)),)
+  ifneq ($(shell $(PYTHON) -c 'import numpy, pytest' 2> /dev/null && echo yes),yes)
+    $(error No Python here has numpy and pytest, which the tests need: scripts/install_deps.sh test)
+  endif
+  ifneq ($(and $(TEST_PROGRAMS),$(shell $(call probe,$(hash)include <gtest/gtest.h>,-lgtest))),yes)
+    $(if $(TEST_PROGRAMS),$(warning No GoogleTest here (libgtest-dev): single layers and formats are not tested))
+    override TEST_PROGRAMS :=
+  endif
+endif
 test: all libfacegen.a $(CUSTOM_MPI) $(TEST_PROGRAMS) $(MPI_TRANSFERS) $(SIMULATED)
 	FACEGEN_TEST_PROGRAMS="$(TEST_PROGRAMS)" FACEGEN_MPI_TRANSFERS="$(MPI_TRANSFERS)" FACEGEN_SIMULATED="$(SIMULATED)" \
 	  $(PYTHON) -m pytest -q tests

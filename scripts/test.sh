@@ -31,10 +31,6 @@ if [ "$python" = none ]; then
   echo "test.sh: everything is built, but nothing was tested: no Python here has numpy and pytest" >&2
   exit 1
 fi
-if ! echo '#include <gtest/gtest.h>' | g++ -std=c++17 -E -x c++ - -o /dev/null 2> /dev/null; then
-  echo "test.sh: no GoogleTest here (libgtest-dev): the tests of single layers and formats are left out" >&2
-  switches+=(TEST_PROGRAMS=)
-fi
 # Several at a time where pytest can; those that share a fixture stay together.
 if "$python" -c 'import xdist' 2> /dev/null; then options+=(-n "$(nproc)" --dist loadgroup); fi
 PYTEST_ADDOPTS="${PYTEST_ADDOPTS:-}$(printf ' %q' "${options[@]}")"
