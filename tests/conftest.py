@@ -52,13 +52,14 @@ def run(*command, **options):
     return subprocess.run([str(word) for word in command], **options)
 
 
-def on_a_terminal(command):
+def on_a_terminal(command, stdout=subprocess.DEVNULL):
     """Runs a command whose standard error is a terminal; returns what that terminal was sent."""
     try:
         ours, theirs = os.openpty()
     except OSError as error:
         pytest.skip(f"no pseudo-terminals here: {error}")
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs)
+    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=theirs if stdout == "terminal" else stdout,
+                               stderr=theirs)
     os.close(theirs)
     shown = b""
     while True:

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import NETWORK, ROOT, run, write_noise
+from conftest import NETWORK, ROOT, on_a_terminal, run, write_noise
 
 PROGRAMS = ["facegen_seq", "facegen_parallel"]
 ROOT_USER = os.geteuid() == 0
@@ -368,29 +368,6 @@ def test_a_units_locale_changes_nothing(small, tmp_path):
 
 
 # ---- Progress and profile
-
-
-def on_a_terminal(command, stdout=subprocess.DEVNULL):
-    """Runs a command whose standard error is a terminal; returns what that terminal was sent."""
-    try:
-        ours, theirs = os.openpty()
-    except OSError as error:
-        pytest.skip(f"no pseudo-terminals here: {error}")
-    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=theirs if stdout == "terminal" else stdout,
-                               stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:  # the other side was closed
-            piece = b""
-        if not piece:
-            break
-        shown += piece
-    os.close(ours)
-    assert process.wait() == 0
-    return shown.decode()
 
 
 def screen(shown):
