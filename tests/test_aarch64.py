@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 import reference
-from conftest import NETWORK, run, write_noise
+from conftest import NETWORK, ran, write_noise
 from test_build import ENVIRONMENT, clone  # noqa: F401  (the fixture)
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
@@ -21,9 +21,8 @@ def test_aarch64(clone, noise, tmp_path):  # noqa: F811
     inputs = noise(2)
     write_noise(tmp_path / "n.txt", inputs)
     for program in ("facegen_seq", "facegen_parallel"):
-        done = run(EMULATOR, "-L", "/usr/aarch64-linux-gnu", clone / program, NETWORK, tmp_path / "n.txt",
+        ran(EMULATOR, "-L", "/usr/aarch64-linux-gnu", clone / program, NETWORK, tmp_path / "n.txt",
                    tmp_path / f"{program}.npy", tmp_path / f"{program}.bmp", env={**os.environ, "OMP_NUM_THREADS": "2"})
-        assert done.returncode == 0, done.stderr
     expected = reference.faces(reference.shipped(), inputs)
     for program in ("facegen_seq", "facegen_parallel"):
         assert np.max(np.abs(np.load(tmp_path / f"{program}.npy") - expected)) <= 1e-5

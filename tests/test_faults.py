@@ -3,12 +3,11 @@ import shutil
 import sys
 
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, ran
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc here")
 @pytest.mark.parametrize("scenario", ["sequential", "text and PNG"])
 def test_failing_calls_and_signals(scenario):
-    done = run(sys.executable, ROOT / "tests/faults/faults.py", "--only", scenario, "--most", 2, "--kills", 5)
-    assert done.returncode == 0, done.stdout.decode()[-4000:] + done.stderr.decode()[-2000:]
+    done = ran(sys.executable, ROOT / "tests/faults/faults.py", "--only", scenario, "--most", 2, "--kills", 5)
     assert b"5 runs ended by signals, 0 wrong" in done.stdout
