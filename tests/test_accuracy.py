@@ -50,7 +50,7 @@ def test_parallel_passes_compare_result_against_sequential(n, noise, tmp_path):
     write_noise(tmp_path / "noise.txt", noise(n, n))
     for program in ("seq", "parallel"):
         ran(f"./facegen_{program}", tmp_path / "network.bin", tmp_path / "noise.txt",
-                   tmp_path / f"{program}.txt", tmp_path / f"{program}.bmp")
+            tmp_path / f"{program}.txt", tmp_path / f"{program}.bmp")
     ran("./compare_result", tmp_path / "parallel.txt", tmp_path / "seq.txt")
 
 
@@ -61,7 +61,7 @@ def test_thousand_faces_against_the_model(noise, tmp_path):
     inputs = noise(1000, 20)
     np.save(tmp_path / "noise.npy", inputs)
     ran("./facegen_parallel", "--devices", "none", tmp_path / "network.bin", tmp_path / "noise.npy",
-               tmp_path / "faces.npy", "none")
+        tmp_path / "faces.npy", "none")
     faces = np.load(tmp_path / "faces.npy")
     assert faces.shape == (1000, 64, 64, 3) and np.all(np.abs(faces) <= 1)
     sample = [0, 1, 127, 128, 500, 511, 512, 998, 999]

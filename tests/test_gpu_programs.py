@@ -29,6 +29,7 @@ def kernels(request, monkeypatch):
 
 
 def generate(network, noise, folder, *options):
+    """The faces that the GPUs make of this noise, which lies in noise.npy then."""
     np.save(folder / "noise.npy", noise)
     ran("./facegen_parallel", "--devices", "all", *options, network, folder / "noise.npy", folder / "faces.npy", "none")
     return np.load(folder / "faces.npy")
@@ -78,7 +79,7 @@ def test_same_bytes_for_two_ranks(share, noise, tmp_path):
     inputs = noise(3000)
     alone = generate(NETWORK, inputs, tmp_path)
     ran("mpirun", "-n", 2, "./facegen_parallel", NETWORK, tmp_path / "noise.npy", tmp_path / "two.npy", "none",
-               env={**os.environ, "FACEGEN_SHARE": share})
+        env={**os.environ, "FACEGEN_SHARE": share})
     assert np.load(tmp_path / "two.npy").tobytes() == alone.tobytes()
 
 
@@ -144,7 +145,7 @@ def test_a_limit_on_locked_memory(noise, tmp_path):
     inputs = noise(500)
     whole = generate(NETWORK, inputs, tmp_path)
     ran("./facegen_parallel", NETWORK, tmp_path / "noise.npy", tmp_path / "o.npy", "none",
-               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536)))
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536)))
     assert np.load(tmp_path / "o.npy").tobytes() == whole.tobytes()
 
 

@@ -27,9 +27,13 @@ def long_run(program, noise, tmp_path):
     return on_cpu(program, *batch, NETWORK, tmp_path / "n.npy", tmp_path / "o.txt", tmp_path / "o.bmp")
 
 
-def as_before(tmp_path):
-    return (names(tmp_path) == ["n.npy", "o.bmp", "o.txt"] and (tmp_path / "o.txt").read_text() == "before"
-            and (tmp_path / "o.bmp").read_text() == "before")
+def ends(process, status, folder):
+    """It ends soon, with this status, and the outputs are as they were -> what it said."""
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == status
+    assert names(folder) == ["n.npy", "o.bmp", "o.txt"]
+    assert (folder / "o.txt").read_text() == (folder / "o.bmp").read_text() == "before"
+    return errors
 
 
 # ---- Ends before their time
@@ -41,21 +45,17 @@ ENDING = ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "XCPU", "ALRM", "VTALRM"
 def test_a_signal_leaves_everything_as_it_was(name, program, long_run, tmp_path):
     if program.name == "facegen_seq" and name not in ("TERM", "USR1", "KILL"):
         pytest.skip("the driver is the same")
-    process = started(long_run)
+    process, number = started(long_run), signal.Signals["SIG" + name]
     time.sleep(0.1)
-    process.send_signal(signal.Signals["SIG" + name])
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == -signal.Signals["SIG" + name]
-    assert (b"stopped by a signal" in errors) == (name != "KILL")
-    assert as_before(tmp_path)
+    process.send_signal(number)
+    assert (b"stopped by a signal" in ends(process, -number, tmp_path)) == (name != "KILL")
 
 
 def test_two_signals_at_once(long_run, tmp_path):
     process = started(long_run)
     for _ in range(2):
         process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
-    assert process.returncode == -signal.SIGTERM and as_before(tmp_path)
+    ends(process, -signal.SIGTERM, tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
@@ -74,8 +74,7 @@ def test_the_first_process_of_a_container_ends_too(long_run, tmp_path):
     process = started(["unshare", "--pid", "--fork", "--kill-child", *long_run])
     children = run("pgrep", "-P", process.pid).stdout.split()
     os.kill(int(children[0]), signal.SIGTERM)
-    process.communicate(timeout=20)
-    assert process.returncode == 128 + signal.SIGTERM and as_before(tmp_path)
+    ends(process, 128 + signal.SIGTERM, tmp_path)
 
 
 def build_unit(folder, body):

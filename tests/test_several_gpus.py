@@ -152,7 +152,7 @@ BENCH = ROOT / "bench/several_gpus.py"
 def test_dry_run_of_the_measurements(gpus, tmp_path):
     gpus(2)
     ran(sys.executable, BENCH, "--simulated", SIMULATED, "--faces", 512, 1024, "--same", 100, "--runs", 1, "--scratch",
-               tmp_path, "--json", tmp_path / "figures.json", timeout=300)
+        tmp_path, "--json", tmp_path / "figures.json", timeout=300)
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["simulated"] and not figures["failures"] and not figures["left_out"]
     rows = {(e["faces"], e["gpus"], e["ranks"], *e["switches"]): e for e in figures["entries"]}
