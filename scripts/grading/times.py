@@ -6,8 +6,9 @@ change is the wall clock outside. Three rules; a time that breaks one is doubted
 1. It is a number above 0 and no longer than the whole run.
 2. What of a run is not in the printed time (start, set-up, reading, writing) may grow with the number of faces only as
    reading and writing do. Growth is measured between the runs of few and of many faces (the fastest of each, so that
-   start and set-up fall out), and so it is for the course's own driver, which reads and writes a value at a time: a
-   hand-in may need FACTOR times what that one needs, and a share of the run more.
+   start and set-up fall out), and so it is for the course's own driver, which reads and writes a value at a time (its
+   slowest run counts: so a machine that is busy doubts nobody): a hand-in may need FACTOR times what that one needs,
+   and a share of the run more.
 3. The same until the first byte of output is there. No writing is in that part, so it shows hidden computing that is
    shorter than writing. (Not under SLURM, where the files of another node are seen late.)
 
@@ -44,11 +45,11 @@ def printed_time(output):
     return max(times, key=lambda time: math.inf if math.isnan(time) else time) if times else None
 
 
-def untimed_growth(few, many, part):
+def untimed_growth(few, many, part, of_many=min):
     """How much longer the unprinted share of `part` (a field of Timing) is with many faces than with few, or None."""
     few, many = ([getattr(run, part) - run.printed for run in runs if getattr(run, part) is not None]
                  for runs in (few, many))
-    return min(many) - min(few) if few and many else None
+    return of_many(many) - min(few) if few and many else None
 
 
 def doubt(few, many, reference):
@@ -60,7 +61,7 @@ def doubt(few, many, reference):
         if run.printed > run.wall:
             return f"it printed {run.printed:.6f} s, but the whole run took {run.wall:.3f} s"
     for part, what in (("first_output", "to the first byte of output"), ("wall", "from start to end")):
-        growth, usual = untimed_growth(few, many, part), untimed_growth(*reference, part)
+        growth, usual = untimed_growth(few, many, part), untimed_growth(*reference, part, max)
         if growth is None or usual is None:
             continue
         allowed = FACTOR * max(usual, 0) + max(SLACK, SHARE * min(run.wall for run in many))
