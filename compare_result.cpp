@@ -30,8 +30,8 @@ constexpr std::int64_t kChunkFaces = 64;  // compared at a time: 3 MiB of each f
 const char* const kHelp =
     R"(Usage: compare_result <output> <answer>
 
-Compares two output data files value by value: text (N, then N x 64 x 64 x 3 values) or .npy (float32, (N,64,64,3)), either
-on either side; - is standard input, as text. Two values agree where the absolute difference is < 1e-3, or the difference
+Compares two output data files, such as those of facegen_parallel and facegen_seq for the same noise, value by value: text
+(N, then N x 64 x 64 x 3 values) or .npy (float32, (N,64,64,3)), either on either side; - is standard input, as text. Two values agree where the absolute difference is < 1e-3, or the difference
 relative to the answer is < 1e-3. Not-a-number never agrees.
 
 Prints whether they are the same, or the first value that differs (image, h, w, c counted from 0), and at last how many
@@ -41,7 +41,7 @@ values were compared and the worst difference with its place. On a terminal, lon
   -V, --version   the version
 
 Example:
-  compare_result output1.txt answers/answer1.txt
+  compare_result output1.txt answer1.txt
 
 Exit status: 0 the same; 1 they differ, or a file cannot be read; 2 wrong usage; 3 the machine failed (memory, disk).
 )";

@@ -138,7 +138,8 @@ Reads noise vectors and a trained generator network and writes 64x64 RGB faces, 
   -h, --help          this text
   -V, --version       version, and what was built in
 
-Outputs get their names when the whole run is done; one that fails leaves what was there before.
+facegen_seq computes on one thread of the CPU: --devices and --threads do nothing there. Outputs get their names when the
+whole run is done; one that fails leaves what was there before.
 
 Environment variables that matter:
   OMP_NUM_THREADS, OMP_THREAD_LIMIT  CPU threads a rank, where --threads says nothing

@@ -456,6 +456,7 @@ def test_the_sequential_program_says_what_it_ignores(small):
     for options in (["-d", "0"], ["-t", "4"], ["-d", "none", "-t", "2"]):
         done = run(program, *options, NETWORK, small, "none", "none")
         assert done.returncode == 0 and b"do nothing here" in done.stderr
+    assert b"do nothing there" in run(program, "--help").stdout
 
 
 def test_facegen_seq_needs_nothing_but_its_headers(tmp_path):

@@ -110,7 +110,7 @@ def cores(n, to):
     right.plot([1, 2], [100 * n(f"cpu.share.{t}") for t in (1, 2)], "s-", color=ORANGE, label="2 cores, AMD EPYC")
     right.axhline(100 * n("goal.fma_share"), color=GREY, linewidth=.9, linestyle="--")
     right.text(16, 100 * n("goal.fma_share") + 1.5, "goal", ha="right", size=7.5)
-    right.set(xscale="log", xticks=threads, xticklabels=threads, xlabel="threads", ylabel="share of the FMA peak, %",
+    right.set(xscale="log", xticks=threads, xticklabels=threads, xlabel="threads", ylabel="% of the FMA peak",
               ylim=(0, 105))
     right.minorticks_off()
     right.legend(frameon=False, loc="lower left")
