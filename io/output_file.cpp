@@ -13,13 +13,7 @@
 
 namespace {
 
-// A path that cannot be written is the user's to mend, but for what the machine lacks.
-Failure cannot_open(const std::string& name, int error) {
-  for (const int lack : {ENOSPC, EDQUOT, EIO, EMFILE, ENFILE, ENOMEM}) {
-    if (error == lack) return cannot("write", name, error, kMachine);
-  }
-  return cannot("write", name, error, kUsage);
-}
+Failure cannot_open(const std::string& name, int error) { return cannot("write", name, error, kUsage); }
 
 std::string link_to(const Descriptor& file) { return "/proc/self/fd/" + std::to_string(file.get()); }
 
