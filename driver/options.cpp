@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "common/failure.h"
+#include "common/printable.h"
 #include "driver/files.h"
 
 namespace {
@@ -59,7 +60,7 @@ Options parse_options(int argc, char** argv) {
 
   Options options;
   const std::string path = argc > 0 ? argv[0] : "facegen";
-  options.program = path.substr(path.find_last_of('/') + 1);
+  options.program = printable(path.substr(path.find_last_of('/') + 1));
 
   opterr = 0;  // our sentences, not getopt's
   for (int c; (c = getopt_long(argc, argv, ":hVd:t:b:q", kLong, nullptr)) != -1;) {

@@ -34,8 +34,9 @@ struct {
     for (;;) pause();
   }
   remove_unfinished_files();
-  std::string place;
+  std::string program = "facegen", place;
   try {
+    program = printable(g_state.program);
     place = rank_place();
   } catch (const std::bad_alloc&) {
   }
@@ -44,7 +45,7 @@ struct {
     std::fflush(file);
   }
   if (launched_rank() == 0 || !place.empty() || status != kUsage) {
-    std::fprintf(stderr, "%s: %s%s%s\n", g_state.program, place.c_str(), place.empty() ? "" : ": ", sentence);
+    std::fprintf(stderr, "%s: %s%s%s\n", program.c_str(), place.c_str(), place.empty() ? "" : ": ", sentence);
   }
   end_job(status);
 }

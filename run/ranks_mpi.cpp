@@ -105,6 +105,7 @@ void ranks_finish() {
   if (g_job.ours == MPI_COMM_NULL) return;
   MPI_CHECK(MPI_Comm_free(&g_job.ours));
   MPI_CHECK(PMPI_Finalize());  // MPI's own: in facegen_custom MPI_Finalize is the unit's, and does nothing
+  hosts_may_go();
 }
 
 int rank() { return g_job.rank; }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -25,6 +26,7 @@
 #include <thread>
 #include <vector>
 
+#include "io/descriptor.h"
 #include "io/unfinished.h"
 #include "io/writers.h"
 #include "network.h"
@@ -420,9 +422,19 @@ TEST_P(OutputPromises, KeepThemWithTemporaryNamesToo) {
     expect_failure(kMachine, {GetParam().name}, [&] { writer->publish(); });
   }
   EXPECT_EQ(get(target()), "the file before");
+  // What killed runs left goes, what another run has locked stays, and so does what is no name of ours.
+  const std::string start = "." + std::string(GetParam().name) + ".partial.", used = start + "1.2",
+                    other = start + "1.a";
+  for (const std::string& name : {start + "1", used, other}) put(name, "of another run");
+  const Descriptor user(::open(path(used).c_str(), O_RDONLY));
+  ASSERT_EQ(::flock(user.get(), LOCK_EX), 0);
   write(target());
-  EXPECT_EQ(names(), Names{GetParam().name});
+  EXPECT_EQ(names(), (Names{used, other, GetParam().name}));
   EXPECT_NE(get(target()), "the file before");
+  const std::unique_ptr<FaceWriter> first = open(target()), second = open(target());  // neither takes the other's
+  for (FaceWriter* writer : {first.get(), second.get()}) writer->write(30, faces_.data());
+  for (FaceWriter* writer : {first.get(), second.get()}) writer->finish(), writer->publish();
+  EXPECT_EQ(names(), (Names{used, other, GetParam().name}));
   EXPECT_EQ(::umount("/proc"), 0);
 }
 
@@ -432,9 +444,11 @@ TEST_P(OutputPromises, FinishedFilesStay) {
   EXPECT_EQ(names(), Names{GetParam().name});
 }
 
-TEST_P(OutputPromises, ALeftoverOfTheSameNameIsNotTouched) {
+TEST_P(OutputPromises, AnotherRunsFileOfTheSameNameIsNotTouched) {
   const std::string leftover = "." + std::string(GetParam().name) + ".partial." + std::to_string(::getpid());
   put(leftover, "somebody's");
+  const Descriptor user(::open(path(leftover).c_str(), O_RDONLY));
+  ASSERT_EQ(::flock(user.get(), LOCK_EX), 0);
   for (int i = 0; i < 2; ++i) write(target());  // the file is new, then replaced
   EXPECT_EQ(names(), (Names{leftover, GetParam().name}));
   EXPECT_EQ(get(path(leftover)), "somebody's");
