@@ -2,7 +2,7 @@
 // together, with the memory where the product would lay it and where it would fall by itself; and beside them how fast
 // all cores together copy host memory.
 //
-// Usage: copy_rates FILE.json
+// Usage: copy_rates
 //
 // placements   near    each GPU's memory on its own NUMA node, its thread there too: one rank a GPU
 //              spread  pages in turn on the nodes of all GPUs, threads near their GPUs: one rank that drives them all
@@ -12,15 +12,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "common/failure.h"
+#include "bench/bench.h"
 #include "kernels/cuda_memory.h"
 #include "run/host_memory.h"
 #include "run/numa.h"
@@ -29,8 +27,6 @@ namespace {
 
 constexpr std::size_t kBytes = std::size_t(256) << 20;  // a copy
 constexpr int kCopies = 20, kRounds = 3;                // the best round counts: what the machine can do
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 struct GpuFacts {
   std::string name, bus_id;
@@ -158,18 +154,14 @@ double host_copy_rate() {
   return best;
 }
 
-void measure(std::FILE* file) {
+int measure() {
   const std::vector<GpuFacts> gpus = find_gpus();
   NumaNodes all_nodes = 0;
-  for (const GpuFacts& gpu : gpus) all_nodes |= nodes_of(gpu.place);
-
-  std::fprintf(file, "{\"host_copy_bytes_per_s\": %.4g,\n \"gpus\": [", host_copy_rate());
-  for (std::size_t i = 0; i < gpus.size(); ++i) {
-    std::fprintf(file, "%s\n  {\"name\": \"%s\", \"bus_id\": \"%s\", \"numa_node\": %d}", i ? "," : "",
-                 gpus[i].name.c_str(), gpus[i].bus_id.c_str(), gpus[i].place.node);
+  Row().set("host_copy_bytes_per_s", host_copy_rate());
+  for (const GpuFacts& gpu : gpus) {
+    all_nodes |= nodes_of(gpu.place);
+    Row("gpus").set("name", gpu.name).set("bus_id", gpu.bus_id).set("numa_node", gpu.place.node);
   }
-  std::fprintf(file, "\n ],\n \"to_host\": [");
-  const char* comma = "";
   for (const std::string placement : {"near", "spread", "plain"}) {
     std::vector<std::unique_ptr<Copier>> copiers;
     std::vector<Copier*> all;
@@ -178,28 +170,16 @@ void measure(std::FILE* file) {
       copiers.push_back(std::make_unique<Copier>(int(i), gpus[i].place, nodes, placement == "plain"));
       all.push_back(copiers.back().get());
     }
-    std::fprintf(file, "%s\n  {\"placement\": \"%s\", \"alone_bytes_per_s\": [", comma, placement.c_str());
-    for (std::size_t i = 0; i < all.size(); ++i) std::fprintf(file, "%s%.4g", i ? ", " : "", copy_rate({all[i]}));
-    std::fprintf(file, "], \"together_bytes_per_s\": %.4g}", copy_rate(all));
-    comma = ",";
+    std::vector<double> alone;
+    for (Copier* copier : all) alone.push_back(copy_rate({copier}));
+    Row("to_host")
+        .set("placement", placement)
+        .set("alone_bytes_per_s", alone)
+        .set("together_bytes_per_s", copy_rate(all));
   }
-  std::fprintf(file, "\n ]}\n");
+  return kDone;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: copy_rates FILE.json\n");
-    return kUsage;
-  }
-  try {
-    std::FILE* file = std::fopen(argv[1], "w");
-    if (!file) throw Failure(kMachine, "cannot write '" + std::string(argv[1]) + "'");
-    measure(file);
-    return std::fclose(file) == 0 ? kDone : kMachine;
-  } catch (const Failure& failure) {
-    std::fprintf(stderr, "copy_rates: %s\n", failure.what());
-    return failure.status();
-  }
-}
+int main() { return guarded_main("copy_rates", measure); }

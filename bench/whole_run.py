@@ -96,16 +96,13 @@ def main():
     rows = []
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         folder = pathlib.Path(scratch)
-        print(f"{'N':>8} {'ours, s':>10} {'peer, s':>10} {'ratio':>7} {'elapsed, s':>11} {'ours, MiB':>10} {'peer, MiB':>10}")
+        table = measurement.Table()
         for n in arguments.faces:
-            row = compare(n, arguments.driver, folder, arguments.runs, arguments.options)
-            rows.append(row)
-            print(f"{n:>8} {row['seconds']:>10.3f} {row['peer']['seconds']:>10.3f} "
-                  f"{row['peer']['seconds'] / row['seconds']:>7.2f} {row['elapsed_s']:>11.4f} {row['peak_mib']:>10.0f} "
-                  f"{row['peer']['peak_mib']:>10.0f}", flush=True)
+            rows.append(compare(n, arguments.driver, folder, arguments.runs, arguments.options))
+            table.show({**rows[-1], **{f"peer_{name}": value for name, value in rows[-1]["peer"].items()}})
         memory = memory_over_n(folder, arguments.memory, arguments.options)
     for row in memory:
-        print(f"{row['faces']:>8} faces: {row['seconds']:.1f} s, {row['peak_mib']:.0f} MiB")
+        table.show(row)
     measurement.keep("whole-run", {"what": "whole runs, wall time from start to exit, medians", "entries": rows,
                                    "memory": memory}, measurement.this_command(), arguments.json)
 
