@@ -24,7 +24,6 @@
 #include "bench/bench.h"
 #include "cpu/cpu_device.h"
 #include "cpu/kernels.h"
-#include "cpu/pack.h"
 #include "io/readers.h"
 #include "network.h"
 #include "run/device.h"

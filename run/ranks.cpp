@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "common/cgroup.h"
+#include "common/limits.h"
 #include "run/cpus.h"
 #include "run/launch.h"
 
