@@ -10,7 +10,7 @@
 #include "run/beats.h"       // defines: Beats
 #include "run/device.h"      // defines: Devices, count_gpus
 #include "run/ranks.h"       // defines: Transfers, rank, is_root, broadcast, all_gather, usable_cpus
-#include "run/sinks.h"       // defines: ResultArray, Outbox, SharedResultArray, SendBuffers
+#include "run/sinks.h"       // defines: Outbox, ResultArray, SendBuffers
 
 namespace {
 
@@ -146,7 +146,7 @@ void Run::compute_on_root(const Call& call, const float* network, const float* i
   if (call.new_network && !call.all_in_place(team_))
     share_network(const_cast<float*>(network), beats, profile_);  // only read
   const ProfileTimer timer;
-  std::int64_t others_done = 0, bytes = 0;  // faces that others have computed; received
+  std::int64_t own_done = 0, others_done = 0, bytes = 0;  // faces computed here, and by others; received
   Transfers transfers;
   for (int r = 1; r < rank_count(); ++r) {
     const bool in_place = call.in_place(team_[r]);
@@ -168,7 +168,8 @@ void Run::compute_on_root(const Call& call, const float* network, const float* i
     done = devices_->done(transfers.empty() ? kPatience : kHaste);
     transfers.poll();
     beats.look();
-    if (options_.progress) options_.progress(options_.progress_of, int(results.faces_done() + others_done));
+    for (const std::size_t i : results.take_ready()) own_done += chunks[i].faces;
+    if (options_.progress) options_.progress(options_.progress_of, int(own_done + others_done));
   }
   beats.end();
   if (rank_count() > 1) profile_.add("gather", "", timer.seconds(), bytes, others_done);
@@ -196,7 +197,7 @@ void Run::compute_elsewhere(const Call& call) {
   if (call.in_place(team_[rank()])) {
     const std::size_t n = std::size_t(call.faces);
     noise = arrays_.place(call.noise, n * net::kNoise) + share.first * net::kNoise;
-    outbox = std::make_unique<SharedResultArray>(arrays_.place(call.outputs, n * net::kFaceFloats), chunks);
+    outbox = std::make_unique<ResultArray>(arrays_.place(call.outputs, n * net::kFaceFloats), chunks);
   } else {
     const ProfileTimer timer;
     received.resize(std::size_t(share.faces) * net::kNoise);
@@ -212,7 +213,7 @@ void Run::compute_elsewhere(const Call& call) {
   const StopAtEnd stop{*devices_};
   for (bool done = false; !done || !transfers.empty();) {
     done = devices_->done(kHaste);
-    outbox->send_ready(transfers);
+    for (const std::size_t i : outbox->take_ready()) outbox->send(i, transfers);
     transfers.poll();
     beats.look();
   }
