@@ -192,12 +192,11 @@ def compare(args, folder, absent):
         for _, peer, batch in best.values():
             results[peer.name]["seconds"].append(peer.seconds(batch))
 
-    print(f"\n{'N = ' + str(args.faces) + ', ' + str(args.threads) + ' threads':40} {'faces/s':>8} {'median':>8}   worst error")
+    table = measurement.Table()
     for name, result in results.items():
         result["faces_per_s_best"] = args.faces / min(result["seconds"])
         result["faces_per_s_median"] = args.faces / statistics.median(result["seconds"])
-        title = name + (f", batch {result['batch']}" if result["batch"] else "")
-        print(f"{title:40} {result['faces_per_s_best']:8.1f} {result['faces_per_s_median']:8.1f}   {result['worst_error']:.1e}")
+        table.show({"program": f"{name:30}", **result, "batch": result["batch"] or "-"})
     ratios = {}
     for key in ("faces_per_s_best", "faces_per_s_median"):
         ratios[key] = results["facegen_parallel"][key] / max(results[peer.name][key] for _, peer, _ in best.values())

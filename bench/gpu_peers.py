@@ -127,15 +127,14 @@ def jax(noise, checks, folder):
         yield entry_of(row.pop("program"), row.pop("faces"), row.pop("seconds"), errors, **row)
 
 
+TABLE = measurement.Table()
+
+
 def entry_of(program, n, seconds, errors, **more):
     """A row of the figures, shown."""
     entry = {"program": program, "faces": n, "seconds": seconds, "faces_per_s": n / seconds, **more,
              "worst_error": errors["uniform"], "worst_error_normal": errors["normal"], "passes": errors["uniform"] < BUDGET}
-    name = program + (" " + more["kernels"] if "kernels" in more else "")
-    device = f" (on device {entry['on_device_faces_per_s']:>9.0f})" if "on_device_faces_per_s" in more else ""
-    print(f"{name:<32} N = {n:>6}: {seconds * 1e3:>9.3f} ms, {n / seconds:>9.0f} faces/s{device}, worst error "
-          f"{errors['uniform']:.1e}, of normal noise {errors['normal']:.1e}: {'passes' if entry['passes'] else 'FAILS'}",
-          flush=True)
+    TABLE.show(entry)
     return entry
 
 

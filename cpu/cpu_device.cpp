@@ -218,8 +218,8 @@ std::vector<const Kernels*> runnable_kernels() {
   std::vector<const Kernels*> kernels;
 #ifdef __x86_64__
   const bool fma = __builtin_cpu_supports("fma");
-  if (avx512_kernels() && fma && __builtin_cpu_supports("avx512f")) kernels.push_back(avx512_kernels());
-  if (avx2_kernels() && fma && __builtin_cpu_supports("avx2")) kernels.push_back(avx2_kernels());
+  if (fma && __builtin_cpu_supports("avx512f")) kernels.push_back(avx512_kernels());
+  if (fma && __builtin_cpu_supports("avx2")) kernels.push_back(avx2_kernels());
 #endif
   kernels.push_back(plain_kernels());
   return kernels;

@@ -48,10 +48,9 @@ struct Kernels {
   void (*tconv4)(const PackedLayer&, const Tile&, int begin, int end);
 };
 
-// nullptr where this build has no such code.
 const Kernels* plain_kernels();
-const Kernels* avx2_kernels();
-const Kernels* avx512_kernels();
+const Kernels* avx2_kernels();    // on x86-64 alone,
+const Kernels* avx512_kernels();  // for a CPU that has them
 
 // ---- Parameters as network.bin has them -> as the kernels read them  -> pack.cpp
 
