@@ -5,7 +5,7 @@
   scaling     printed elapsed time (noise from .npy, no outputs), median of several runs: one rank that drives all GPUs,
               and one rank a GPU; strong (the same faces) and weak (as many faces a GPU), speed-up, efficiency
   switches    the same with all GPUs without shared arrays (FACEGEN_SHARE=0), and without NUMA placement (FACEGEN_NUMA=0)
-  copies      to host memory: each GPU alone, all together, near, spread and unplaced; all cores beside them
+  copies      to host memory: each GPU alone, all together
   same bytes  faces of several GPUs and ranks against those of one GPU, byte for byte
   lost GPU    one that fails in the middle: one sentence, status 3, the whole job ends
 
