@@ -4,12 +4,14 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <iterator>
 #include <new>
 #include <string>
 
@@ -69,22 +71,10 @@ void on_signal(int signal) {
 // Calls body(signal) for every signal that would end the process.
 template <typename Body>
 void for_ending_signals(const Body& body) {
+  static constexpr int kOthers[] = {SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGTSTP, SIGTTIN, SIGTTOU,  // end nothing
+                                    SIGKILL, SIGSTOP};                                              // cannot be caught
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-    switch (signal) {
-      case SIGCHLD:
-      case SIGCONT:
-      case SIGURG:
-      case SIGWINCH:
-      case SIGTSTP:
-      case SIGTTIN:
-      case SIGTTOU:
-        continue;  // they end nothing
-      case SIGKILL:
-      case SIGSTOP:
-        continue;  // nobody can catch them
-      default:
-        body(signal);
-    }
+    if (std::find(std::begin(kOthers), std::end(kOthers), signal) == std::end(kOthers)) body(signal);
   }
 }
 

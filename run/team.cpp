@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "common/failure.h"  // defines: Failure
-#include "common/profile.h"  // defines: profile_add
+#include "common/profile.h"  // defines: Profile
 #include "network.h"         // defines: net::
 #include "run/chunks.h"      // defines: RankGpus, assign_gpus, cap_by_links
 #include "run/links.h"       // defines: Link, measure_links
@@ -84,7 +84,7 @@ Devices open_devices(const std::string& list, int threads, std::string* note) {
   return devices;
 }
 
-Team gather_team(const Devices& devices, bool in_place) {
+Team gather_team(const Devices& devices, bool in_place, Profile& profile) {
   Member mine = {node_place().leader, in_place || is_root(), std::int64_t(devices.size()), 1, 0, 0};
   for (const auto& device : devices) {
     mine.chunk_faces =
@@ -105,7 +105,7 @@ Team gather_team(const Devices& devices, bool in_place) {
   const std::vector<Link> links = measure_links(leaders);
   const Link& link = links[rank()];
   if (leaders[rank()] == rank() && link.bytes > 0) {
-    profile_add("link", "", double(link.nanoseconds) * 1e-9, link.bytes, 0);
+    profile.add("link", "", double(link.nanoseconds) * 1e-9, link.bytes, 0);
   }
 
   std::vector<double> faces_per_s;

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <string>
 
-#include "common/cgroup.h"
+#include "common/limits.h"
 #include "run/cpus.h"
 #include "run/numa.h"
 

@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "common/failure.h"
-#include "common/memory.h"
+#include "common/limits.h"
 #include "run/fault.h"
 #include "run/host_memory.h"
 #include "run/numa.h"

@@ -219,7 +219,8 @@ Outcome run_simulated(std::int64_t faces, std::vector<std::unique_ptr<Simulated>
   }
   const auto chunks = plan_chunks({0, faces}, int(devices.size()), 16);
   Collect sink(chunks, faces);
-  DeviceThreads threads(std::move(devices));
+  Profile profile;
+  DeviceThreads threads(std::move(devices), profile);
   {
     const StopAtEnd stop{threads};
     threads.begin(network, chunks, noise.data(), sink);
@@ -301,7 +302,8 @@ TEST(DeviceThreads, EndWhenThereIsNoPlaceLeft) {
   Devices devices;
   devices.push_back(std::make_unique<Simulated>(2, 1));
   const float network[] = {0}, noise[net::kNoise] = {};
-  DeviceThreads threads(std::move(devices));
+  Profile profile;
+  DeviceThreads threads(std::move(devices), profile);
   threads.begin(network, {{0, 1}}, noise, sink);
   while (!threads.done(1000)) {
   }
@@ -323,7 +325,8 @@ TEST(DeviceThreads, StopWhileTheyWaitForAPlace) {
   Devices devices;
   devices.push_back(std::make_unique<Simulated>(2, 1));
   const float network[] = {0}, noise[net::kNoise] = {};
-  DeviceThreads threads(std::move(devices));
+  Profile profile;
+  DeviceThreads threads(std::move(devices), profile);
   threads.begin(network, {{0, 1}}, noise, sink);
   EXPECT_FALSE(threads.done(1000));
   threads.stop();
@@ -338,7 +341,8 @@ TEST(DeviceThreads, ComputeCallAfterCallInTheThreadThatWasAttached) {
     peek.push_back(device.get());
     devices.push_back(std::move(device));
   }
-  DeviceThreads threads(std::move(devices));
+  Profile profile;
+  DeviceThreads threads(std::move(devices), profile);
   ASSERT_EQ(threads.devices().size(), 3u);
   const std::vector<Share> chunks = plan_chunks({500, 100}, 3, 16);
   std::vector<float> noise(100 * net::kNoise, 1.0f);
@@ -386,11 +390,13 @@ TEST(DeviceThreads, PassOnWhatAttachThrew) {
   Devices devices;
   devices.push_back(std::make_unique<Simulated>(1, 1));
   devices.push_back(std::make_unique<Unattachable>());
-  EXPECT_THROW(DeviceThreads threads(std::move(devices)), Failure);
+  Profile profile;
+  EXPECT_THROW(DeviceThreads threads(std::move(devices), profile), Failure);
 }
 
 TEST(DeviceThreads, AreNoneWithoutDevices) {
-  DeviceThreads threads({});
+  Profile profile;
+  DeviceThreads threads({}, profile);
   EXPECT_TRUE(threads.done(0));
   Collect sink({}, 0);
   threads.begin(nullptr, {}, nullptr, sink);
