@@ -315,14 +315,14 @@ KEEP = $(PYTHON) bench/measurement.py
 
 # Text, CPU and whole runs on this machine.
 bench: all $(BENCHES)
-	$(KEEP) text $(BUILD)/bench/bench_io --json JSON
-	$(KEEP) layers $(BUILD)/bench/bench_cpu --json JSON
+	$(KEEP) text $(BUILD)/bench/bench_io
+	$(KEEP) layers $(BUILD)/bench/bench_cpu
 	$(PYTHON) bench/whole_run.py $(BUILD)/bench/course_like_driver
 
 # On a GPU: its limits, every kind of kernels layer by layer, whole runs beside PyTorch and JAX.
 bench-gpu: all $(GPU_PROGRAMS)
-	$(KEEP) gpu-layers $(BUILD)/gpu/bench_gpu --json JSON
-	$(KEEP) gpu-accuracy $(BUILD)/gpu/accuracy_gpu --json JSON
+	$(KEEP) gpu-layers $(BUILD)/gpu/bench_gpu
+	$(KEEP) gpu-accuracy $(BUILD)/gpu/accuracy_gpu
 	$(PYTHON) bench/gpu_peers.py
 
 # Everything that several GPUs show, on a machine that has them: bench/several_gpus.py builds what it needs.

@@ -3,7 +3,6 @@
 // Two values agree where they differ by less than 1e-3, or by less than 1e-3 of the answer. Not-a-number never agrees.
 // Unlike the course's tool it also fails where the counts differ, or where a file ends early or goes on too long.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/decimal.h"
 #include "common/failure.h"
 #include "common/printable.h"
 #include "driver/options.h"
@@ -30,8 +30,8 @@ constexpr std::int64_t kChunkFaces = 64;  // compared at a time: 3 MiB of each f
 const char* const kHelp =
     R"(Usage: compare_result <output> <answer>
 
-Compares two output data files value by value: text (N, then N x 64 x 64 x 3 values) or .npy (float32, (N,64,64,3)), either
-on either side; - is standard input, as text. Two values agree where the absolute difference is < 1e-3, or the difference
+Compares two output data files, such as those of facegen_parallel and facegen_seq for the same noise, value by value: text
+(N, then N x 64 x 64 x 3 values) or .npy (float32, (N,64,64,3)), either on either side; - is standard input, as text. Two values agree where the absolute difference is < 1e-3, or the difference
 relative to the answer is < 1e-3. Not-a-number never agrees.
 
 Prints whether they are the same, or the first value that differs (image, h, w, c counted from 0), and at last how many
@@ -41,7 +41,7 @@ values were compared and the worst difference with its place. On a terminal, lon
   -V, --version   the version
 
 Example:
-  compare_result output1.txt answers/answer1.txt
+  compare_result output1.txt answer1.txt
 
 Exit status: 0 the same; 1 they differ, or a file cannot be read; 2 wrong usage; 3 the machine failed (memory, disk).
 )";
@@ -52,12 +52,6 @@ std::string place(std::int64_t i) {
   const std::int64_t h = hwc / (net::kFaceW * net::kFaceC), w = hwc / net::kFaceC % net::kFaceW, c = hwc % net::kFaceC;
   return "pixel (" + std::to_string(h) + ", " + std::to_string(w) + ", " + std::to_string(c) + ") of " +
          std::to_string(n) + "th image";
-}
-
-// As printf's %f (fixed, 6 digits) and %.6g (general) write it.
-std::string number(double value, std::chars_format format) {
-  char text[512];
-  return {text, std::to_chars(text, text + sizeof text, value, format, 6).ptr};
 }
 
 bool agree(double output, double answer) {
@@ -125,8 +119,8 @@ bool compare(const std::string& output_path, const std::string& answer_path) {
       }
       if (same && !agree(output, answer)) {
         differ(place(compared) + " differs.");
-        print(output_path + " : " + number(output, std::chars_format::fixed));
-        print(answer_path + " : " + number(answer, std::chars_format::fixed));
+        print(output_path + " : " + decimal(output, 6));
+        print(answer_path + " : " + decimal(answer, 6));
       }
     }
     progress.batch_done(both / net::kFaceFloats);
@@ -146,9 +140,7 @@ bool compare(const std::string& output_path, const std::string& answer_path) {
 
   if (same) print(output_path + " and " + answer_path + " are same.");
   print(std::to_string(compared) + " values compared" +
-        (compared == 0
-             ? "."
-             : ", worst difference " + number(worst, std::chars_format::general) + " at " + place(worst_at) + "."));
+        (compared == 0 ? "." : ", worst difference " + significant(worst, 6) + " at " + place(worst_at) + "."));
   return same;
 }
 

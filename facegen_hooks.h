@@ -17,12 +17,14 @@ struct facegen_options {
   /* Called now and then on rank 0 while facegen computes, with progress_of; may be NULL. */
   void (*progress)(void* progress_of, int faces_done);
   void* progress_of;
+  struct Profile* profile; /* common/profile.h: where this rank's time went; may be NULL */
 };
 
-/* What the command line asked for, until facegen_fin. Called before facegen_init; the strings stay valid until then. A
- * driver that calls this catches what the functions here and in facegen.h throw (common/failure.h). For any other, which
- * may be written in C, they say what went wrong on standard error and end the whole job. */
-void facegen_configure(const struct facegen_options* options);
+/* What the command line asked for, until facegen_fin. Called before facegen_init; all that it points to stays until then.
+ * Returns 1 where the unit heeds devices and threads, else 0. A driver that calls this catches what the functions here and
+ * in facegen.h throw (common/failure.h). For any other, which may be written in C, they say what went wrong on standard
+ * error and end the whole job. */
+int facegen_configure(const struct facegen_options* options);
 
 /* Host memory for `floats` floats that this unit transfers fastest (pinned, say), or NULL when there is none.
  * Called after facegen_init; everything is given back by facegen_free before facegen_fin. */

@@ -71,7 +71,10 @@ extern "C" void facegen_fin() {
 
 // ---- facegen_hooks.h: for a driver that knows more
 
-extern "C" void facegen_configure(const struct facegen_options* options) { g_run = std::make_unique<Run>(options); }
+extern "C" int facegen_configure(const struct facegen_options* options) {
+  g_run = std::make_unique<Run>(options);
+  return 1;
+}
 extern "C" void facegen_share(void) { the_run().share(); }
 extern "C" float* facegen_alloc(size_t floats) { return the_run().alloc(floats); }
 extern "C" void facegen_free(float* memory) { the_run().free(memory); }

@@ -69,7 +69,7 @@ void compute_batch(Progress& progress, std::int64_t n, float* network, bool new_
 double compute(Job& job, Progress& progress) {
   job.lines.begin("Initializing");
   initialize(job.batches.faces);
-  job.steps.done("initialize");
+  job.profile.step("initialize");
   const HostArray network(net::kNetworkFloats);
   for (int i = 0; i < std::min<std::int64_t>(2, job.batches.count()); ++i) {
     job.batch[i] = std::make_unique<Batch>(job.batches.most);
@@ -79,7 +79,7 @@ double compute(Job& job, Progress& progress) {
   std::copy(job.first_noise.begin(), job.first_noise.end(), job.batch[0]->noise.data());
   job.network = job.first_noise = {};
   job.lines.end();
-  job.steps.done("allocate arrays");
+  job.profile.step("allocate arrays");
   const std::string notes = job.notes() + gather_notes(job.options);
   if (!notes.empty()) print_note(notes);
 
@@ -93,21 +93,21 @@ double compute(Job& job, Progress& progress) {
     if (more) job.read_noise(k + 1);
 
     broadcast(n);
-    if (rank_count() > 1) job.steps.done("wait for ranks");
+    if (rank_count() > 1) job.profile.step("wait for ranks");
     const ProfileTimer timer;
     compute_batch(progress, n, network.data(), k == 0, now);
     elapsed += timer.seconds();
-    job.steps.done("calculate", n);
+    job.profile.step("calculate", n);
     progress.batch_done(n);
 
     job.data.wait();
     job.picture.wait();
-    job.steps.done("wait for writers");
+    job.profile.step("wait for writers");
     job.data.write(n, now.faces.data());
     job.picture.write(n, now.faces.data());
     if (more) {
       job.wait_for_noise();
-      job.steps.done("wait for noise");
+      job.profile.step("wait for noise");
     }
   }
   broadcast(kNoMoreBatches);
@@ -119,26 +119,8 @@ double compute(Job& job, Progress& progress) {
   job.data.finish(job.lines);
   job.picture.finish(job.lines);
   for (std::unique_ptr<Batch>& batch : job.batch) batch.reset();
-  job.steps.done("wait for writers");
+  job.profile.step("wait for writers");
   return elapsed;
-}
-
-// All ranks' rows -> rows, rank 0's first.
-std::vector<ProfileRow> profile_rows(const std::vector<std::string>& texts) {
-  std::vector<ProfileRow> rows;
-  for (std::size_t r = 0; r < texts.size(); ++r) {
-    for (ProfileRow& row : profile_rows_from_text(texts[r])) {
-      row.rank = int(r);
-      rows.push_back(row);
-    }
-  }
-  const auto is_compute = [](const ProfileRow& row) { return row.stage == "compute"; };
-  if (std::none_of(rows.begin(), rows.end(), is_compute)) {  // the unit says nothing of its own
-    for (ProfileRow& row : rows) {
-      if (row.stage == "calculate") row.stage = "compute";
-    }
-  }
-  return rows;
 }
 
 // The whole run as rank 0 leads it.
@@ -155,17 +137,24 @@ void lead(Job& job, Progress& progress) {
 
   job.lines.begin("Finalizing");
   facegen_fin();
-  std::vector<std::string> rows = gather(profile_rows_as_text());
+  std::vector<std::string> texts = gather(job.profile.as_text());
   const int ranks = rank_count();
   ranks_finish();
   job.lines.end();
-  job.steps.done("finalize");
+  job.profile.step("finalize");
 
-  rows[0] = profile_rows_as_text();
-  const ProfileSummary summary = {job.options.program, kVersion, facegen_about(),    ranks,
-                                  job.batches.faces,   elapsed,  job.steps.seconds()};
-  if (job.options.profile) print_note(profile_table(summary, profile_rows(rows)));
-  job.finish_json(profile_json(summary, profile_rows(rows)));
+  texts[0] = job.profile.as_text();
+  std::vector<ProfileRow> rows = profile_rows(texts);
+  const auto is_compute = [](const ProfileRow& row) { return row.stage == "compute"; };
+  if (std::none_of(rows.begin(), rows.end(), is_compute)) {  // the unit says nothing of its own
+    for (ProfileRow& row : rows) {
+      if (row.stage == "calculate") row.stage = "compute";
+    }
+  }
+  const ProfileSummary summary = {job.options.program, kVersion, facegen_about(),      ranks,
+                                  job.batches.faces,   elapsed,  job.profile.seconds()};
+  if (job.options.profile) print_note(profile_table(summary, rows));
+  job.finish_json(profile_json(summary, rows));
 
   ignore_signals();
   job.publish();
@@ -175,7 +164,7 @@ void lead(Job& job, Progress& progress) {
 // The other ranks
 // ---------------------------------------------------------------------------------------------------------------------
 
-void follow(const Options& options) {
+void follow(const Options& options, const Profile& profile) {
   const std::int64_t most = broadcast(0);
   if (most != kGiveUp) {
     initialize(most);
@@ -190,7 +179,7 @@ void follow(const Options& options) {
       }
     }
     facegen_fin();
-    gather(profile_rows_as_text());
+    gather(profile.as_text());
   }
   ranks_finish();
 }
@@ -198,9 +187,9 @@ void follow(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  ProfileSteps steps;
   guard_ways_out(argc > 0 ? argv[0] : "facegen");
   // What another thread may be using when something fails lives here: fail_now() does not come back to destroy it.
+  Profile profile;
   Options options;
   std::unique_ptr<Progress> progress;
   std::unique_ptr<Job> job;
@@ -214,14 +203,14 @@ int main(int argc, char** argv) {
       progress = std::make_unique<Progress>(options.quiet);
       const auto tell = [](void* to, int faces_done) { static_cast<Progress*>(to)->within_batch(faces_done); };
       const facegen_options unit = {options.devices.empty() ? nullptr : options.devices.c_str(), options.threads, tell,
-                                    progress.get()};
-      facegen_configure(&unit);
+                                    progress.get(), &profile};
+      const bool heeded = facegen_configure(&unit) != 0;
       if (is_root()) {
-        steps.done("start ranks");
-        job = std::make_unique<Job>(options, steps);
+        profile.step("start ranks");
+        job = std::make_unique<Job>(options, profile, heeded);
         lead(*job, *progress);
       } else {
-        follow(options);
+        follow(options, profile);
       }
     }
     run_is_over();

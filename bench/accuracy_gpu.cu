@@ -2,7 +2,7 @@
 // another order: each kind of kernels by the size of the noise, then what facegen computes by default, for usual noise in
 // great numbers and for networks that are hard.
 //
-// Usage: accuracy_gpu [--faces 1000000] [--network network.bin] [--json FILE]
+// Usage: accuracy_gpu [--faces 1000000] [--network network.bin]
 //
 // --faces: of each kind of usual noise. Exit status 1 where a face is off by more than is promised: 2e-4 up to an rms of 2,
 // beyond that, and for hard networks, at least twice what the orders of sums differ by.
@@ -24,7 +24,7 @@
 #undef make_exact_generator
 std::unique_ptr<Generator> make_exact_generator(const cudaDeviceProp& device);
 
-#include "common/failure.h"
+#include "bench/bench.h"
 #include "run/device.h"
 #include "tests/random_network.h"
 
@@ -114,18 +114,17 @@ struct Tally {
   }
 };
 
-struct Row {
-  std::string what, kernels;
-  Tally tally, reordered;
-  bool good;
-};
-
 class Study {
  public:
   Study() {
     cudaDeviceProp gpu;
     CUDA_CHECK(cudaGetDeviceProperties(&gpu, 0));
-    name_ = gpu.name;
+    Row()
+        .set("gpu", gpu.name)
+        .set("what",
+             "worst difference of a value from the exact kernels, and values that compare_result would refuse; beside "
+             "them the "
+             "same for fp32 sums in another order");
     exact_ = std::make_unique<OnGpu>(make_exact_generator(gpu));
     reordered_ = std::make_unique<OnGpu>(make_reordered_generator(gpu));
     const auto add = [&](const char* name, std::unique_ptr<Generator> generator) {
@@ -157,7 +156,7 @@ class Study {
         for (int c = 0; c < net::kNoise; ++c) noise[face * net::kNoise + c] *= float(size);
       }
       exact_->generate(OnGpu::kMost, noise.data());
-      const auto add = [&](std::size_t column, OnGpu& faces) {
+      const auto tally = [&](std::size_t column, OnGpu& faces) {
         const std::vector<Difference> differences = faces.compare(OnGpu::kMost, *exact_);
         for (int face = 0; face < OnGpu::kMost; ++face) {
           const auto edge = std::lower_bound(edges.begin(), edges.end(), rms_of(&noise[face * net::kNoise]));
@@ -166,20 +165,19 @@ class Study {
       };
       for (std::size_t k = 0; k < kinds_.size(); ++k) {
         kinds_[k].second->generate(OnGpu::kMost, noise.data());
-        add(k, *kinds_[k].second);
+        tally(k, *kinds_[k].second);
       }
       reordered_->generate(OnGpu::kMost, noise.data());
-      add(kinds_.size(), *reordered_);
+      tally(kinds_.size(), *reordered_);
       reordered_->take(OnGpu::kMost, generate(OnGpu::kMost, noise.data()));
-      add(kinds_.size() + 1, *reordered_);
+      tally(kinds_.size() + 1, *reordered_);
     }
     for (std::size_t e = 0; e < edges.size(); ++e) {
       const Tally& reordered = tallies[kinds_.size()][e];
       const std::string what = "rms to " + number("%g", edges[e]);
-      for (std::size_t k = 0; k < kinds_.size(); ++k)
-        rows_.push_back({what, kinds_[k].first, tallies[k][e], reordered, true});
+      for (std::size_t k = 0; k < kinds_.size(); ++k) add(what, kinds_[k].first, tallies[k][e], reordered, true);
       const Tally& chosen = tallies.back()[e];
-      rows_.push_back({what, "default", chosen, reordered, good(chosen, reordered, edges[e] <= 2)});
+      add(what, "default", chosen, reordered, good(chosen, reordered, edges[e] <= 2));
     }
   }
 
@@ -198,21 +196,11 @@ class Study {
       reordered_->take(n, generate(n, values.data()));
       for (const Difference& d : reordered_->compare(n, *exact_)) chosen.add(d);
     }
-    rows_.push_back({what, kernels_used(), chosen, order, good(chosen, order, usual)});
-    print(rows_.back());
+    add(what, kernels_used(), chosen, order, good(chosen, order, usual));
   }
 
-  void print(const Row& row) const {
-    std::printf(
-        "%-7s %-44s %8lld faces  worst %.2e  beyond compare_result %lld  (fp32 in another order: %.2e, %lld)  %s\n",
-        row.good ? "ok" : "FAILED", row.what.c_str(), static_cast<long long>(row.tally.faces), row.tally.worst,
-        static_cast<long long>(row.tally.beyond), row.reordered.worst, static_cast<long long>(row.reordered.beyond),
-        row.kernels.c_str());
-    std::fflush(stdout);
-  }
-
-  const std::vector<Row>& rows() const { return rows_; }
-  const std::string& gpu() const { return name_; }
+  int rows() const { return rows_; }
+  int failed() const { return failed_; }
 
   static std::string number(const char* format, double value) {
     char buffer[32];
@@ -224,6 +212,20 @@ class Study {
   static bool good(const Tally& chosen, const Tally& reordered, bool usual) {
     return chosen.worst <= (usual ? kPromised : std::max(kPromised, 2 * reordered.worst)) &&
            (chosen.beyond == 0 || reordered.beyond > 0);
+  }
+
+  void add(const std::string& what, const std::string& kernels, const Tally& tally, const Tally& reordered, bool good) {
+    if (!good) std::printf("FAILED  %s\n", what.c_str());
+    ++rows_;
+    failed_ += !good;
+    Row("rows")
+        .set("what", what)
+        .set("kernels", kernels)
+        .set("faces", double(tally.faces))
+        .set("worst", tally.worst)
+        .set("beyond", double(tally.beyond))
+        .set("reordered_worst", reordered.worst)
+        .set("reordered_beyond", double(reordered.beyond));
   }
 
   // By the device as a run uses it: the caller's noise, page-locked faces.
@@ -245,36 +247,27 @@ class Study {
     return used;
   }
 
-  std::string name_;
   std::unique_ptr<OnGpu> exact_, reordered_;
   std::vector<std::pair<std::string, std::unique_ptr<OnGpu>>> kinds_;
   std::unique_ptr<Device> device_;
   std::vector<float> network_;
   const PinnedMemory faces_{std::size_t(OnGpu::kMost) * net::kFaceBytes};
   std::vector<KernelFaces> before_;
-  std::vector<Row> rows_;
+  int rows_ = 0, failed_ = 0;
 };
 
-int run(int argc, char** argv) {
-  std::int64_t faces = 1000000;
-  std::string network_path = "network.bin", json_path;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string option = argv[i];
-    if (option == "--network") network_path = argv[i + 1];
-    if (option == "--json") json_path = argv[i + 1];
-    if (option == "--faces") faces = std::atoll(argv[i + 1]);
-  }
+int run(const Arguments& given) {
+  const std::int64_t faces = std::atoll(given.at("faces").c_str());
   std::string why_not;
   if (count_gpus(&why_not) == 0) {
     std::printf("SKIPPED: no GPU here to measure: %s\n", why_not.c_str());
-    return 0;
+    return kDone;
   }
-  const std::vector<float> shipped = read_network(network_path);
+  const std::vector<float> shipped = read_network(given.at("network"));
   Study study;
   study.load(shipped);
   const int chunks = int(std::max<std::int64_t>(2, faces / 16384));
   study.by_size(chunks, 0.3, 1000, {0.5, 0.72, 1, 1.5, 2, 3, 5, 8, 12, 20, 40, 100, 256, 1000});
-  for (const Row& row : study.rows()) study.print(row);
 
   const auto many = [](bool uniform) {
     return [uniform](std::int64_t first, int n) { return random_noise(uniform ? 21 : 22, first, n, uniform); };
@@ -312,41 +305,14 @@ int run(int argc, char** argv) {
     }
   }
 
-  int failed = 0;
-  std::string json;
-  for (const Row& row : study.rows()) {
-    failed += !row.good;
-    char line[512];
-    std::snprintf(line, sizeof(line),
-                  "%s\n  {\"what\": \"%s\", \"kernels\": \"%s\", \"faces\": %lld, \"worst\": %.3e, \"beyond\": %lld, "
-                  "\"reordered_worst\": %.3e, \"reordered_beyond\": %lld}",
-                  json.empty() ? "" : ",", row.what.c_str(), row.kernels.c_str(),
-                  static_cast<long long>(row.tally.faces), row.tally.worst, static_cast<long long>(row.tally.beyond),
-                  row.reordered.worst, static_cast<long long>(row.reordered.beyond));
-    json += line;
-  }
-  std::printf("%d passed, %d failed\n", int(study.rows().size()) - failed, failed);
-  if (!json_path.empty()) {
-    std::FILE* file = std::fopen(json_path.c_str(), "w");
-    if (!file) throw Failure(kMachine, "'" + json_path + "' cannot be written");
-    std::fprintf(
-        file,
-        "{\n \"gpu\": \"%s\", \"program\": \"bench/accuracy_gpu.cu\", \"network\": \"%s\",\n"
-        " \"what\": \"worst difference of a value from the exact kernels, and values that compare_result would "
-        "refuse; beside them the same for fp32 sums in another order\",\n \"rows\": [%s\n ]\n}\n",
-        study.gpu().c_str(), network_path.c_str(), json.c_str());
-    std::fclose(file);
-  }
-  return failed ? 1 : 0;
+  std::printf("%d passed, %d failed\n", study.rows() - study.failed(), study.failed());
+  return study.failed() ? kBadInput : kDone;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const Failure& failure) {
-    std::fprintf(stderr, "accuracy_gpu: %s\n", failure.what());
-    return failure.status();
-  }
+  return guarded_main("accuracy_gpu", [&] {
+    return run(parse(argc, argv, {{"faces", "1000000"}, {"network", "network.bin"}}));
+  });
 }

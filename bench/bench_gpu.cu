@@ -1,21 +1,18 @@
 // How fast each kind of kernels and the GPU backend are, beside the limits of the same GPU measured in the same run.
 //
-// Usage: bench_gpu [--faces 1000,8192,65536] [--network network.bin] [--json FILE]
+// Usage: bench_gpu [--network network.bin]
 //
 // Times are medians of several runs after a warm-up; FLOPs are the multiply-adds of taps that exist, twice. "Host to
 // host" is what facegen() is timed for on one GPU: network and noise from page-locked memory, all faces back in it.
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "common/failure.h"
+#include "bench/bench.h"
 #include "kernels/cuda_memory.h"
 #include "kernels/generator.h"
 #include "network.h"
@@ -24,11 +21,6 @@
 #include "tests/random_network.h"
 
 namespace {
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 // Seconds that the work takes on the GPU, between two events around it.
 class Timer {
@@ -106,13 +98,12 @@ Limits measure_limits(const cudaDeviceProp& gpu, cudaStream_t stream) {
 
 // One kind of kernels on the GPU alone, chunk after chunk.
 struct KindTimes {
-  std::string name;
   int faces;                     // of a chunk
   double seconds[net::kLayers];  // of each layer, one after another
   double chunk_seconds;          // of all, many chunks in a row
 };
 
-KindTimes time_kind(const char* name, Generator& generator, const std::vector<float>& network, cudaStream_t stream) {
+KindTimes time_kind(Generator& generator, const std::vector<float>& network, cudaStream_t stream) {
   const int n = generator.chunk_faces(), chunks = 8;
   const DeviceMemory network_on_gpu(net::kNetworkBytes), workspace(generator.workspace_bytes(n));
   const DeviceMemory faces(std::size_t(n) * net::kFaceFloats * sizeof(float));
@@ -126,7 +117,7 @@ KindTimes time_kind(const char* name, Generator& generator, const std::vector<fl
     generator.load_layer(layer, network_on_gpu.floats(), flags, stream);
 
   const Chunk chunk = {n, noise_on_gpu.floats(), nullptr, faces.floats(), workspace.bytes(), flags + 1};
-  KindTimes times = {name, n, {}, 0};
+  KindTimes times = {n, {}, 0};
   cudaEvent_t events[net::kLayers + 1];
   for (cudaEvent_t& event : events) CUDA_CHECK(cudaEventCreate(&event));
   std::vector<double> of_layer[net::kLayers];
@@ -179,7 +170,7 @@ double time_host_to_host(Device& device, const std::vector<float>& network, int 
 
   std::vector<double> times;
   for (int run = 0; run < 6; ++run) {
-    const auto start = std::chrono::steady_clock::now();
+    const double start = now();
     device.load_network(pinned_network.floats());
     int started = 0, finished = 0;
     for (const Share& chunk : plan_chunks({0, faces}, 1, device.chunk_faces())) {
@@ -188,110 +179,77 @@ double time_host_to_host(Device& device, const std::vector<float>& network, int 
                    out.floats() + chunk.first * net::kFaceFloats);
     }
     while (finished < started) device.finish(finished++ % device.slots());
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    if (run > 0) times.push_back(time.count());
+    if (run > 0) times.push_back(now() - start);
   }
   return median(times);
 }
 
 // ---- The report
 
-int run(int argc, char** argv) {
-  std::vector<int> counts = {1000, 8192, 65536};
-  std::string network_path = "network.bin", json_path;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string option = argv[i];
-    if (option == "--network") network_path = argv[i + 1];
-    if (option == "--json") json_path = argv[i + 1];
-    if (option == "--faces") {
-      counts.clear();
-      for (char* at = argv[i + 1]; *at;) {
-        counts.push_back(int(std::strtol(at, &at, 10)));
-        if (*at == ',') ++at;
-      }
-    }
-  }
+void report_run(const std::string& program, int faces, double seconds, const Limits& limits) {
+  Row("runs")
+      .set("program", program)
+      .set("faces", faces)
+      .set("seconds", seconds)
+      .set("faces_per_s", faces / seconds)
+      .set("share_of_fp32_peak", 2 * net::multiply_adds() * faces / seconds / limits.flops);
+}
+
+int run(const Arguments& given) {
   std::string why_not;
   if (count_gpus(&why_not) == 0) {
     std::printf("SKIPPED: no GPU here to measure: %s\n", why_not.c_str());
-    return 0;
+    return kDone;
   }
-  const std::vector<float> network = read_network(network_path);
+  const std::vector<float> network = read_network(given.at("network"));
   const std::unique_ptr<Device> device = open_gpu(0);
   device->attach();
   cudaDeviceProp gpu;
   CUDA_CHECK(cudaGetDeviceProperties(&gpu, 0));
-  int driver = 0, kilohertz = 0;
-  CUDA_CHECK(cudaDriverGetVersion(&driver));
+  int kilohertz = 0;
   CUDA_CHECK(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, 0));
+  Row()
+      .set("gpu", gpu.name)
+      .set("multiprocessors", gpu.multiProcessorCount)
+      .set("clock_mhz", kilohertz / 1000)
+      .set("build", gpu_about());
 
   const Stream stream;
   const Limits limits = measure_limits(gpu, stream);
-  std::vector<KindTimes> kinds;
-  const auto time = [&](const char* name, std::unique_ptr<Generator> generator) {
-    if (generator) kinds.push_back(time_kind(name, *generator, network, stream));
+  Row("limits")
+      .set("fp32_tflops", limits.flops * 1e-12)
+      .set("to_gpu_gb_s", limits.to_gpu * 1e-9)
+      .set("to_host_gb_s", limits.to_host * 1e-9)
+      .set("on_gpu_gb_s", limits.on_gpu * 1e-9);
+
+  const auto time = [&](const std::string& name, std::unique_ptr<Generator> generator) {
+    if (!generator) return;
+    const KindTimes kind = time_kind(*generator, network, stream);
+    for (int i = 0; i < net::kLayers; ++i) {
+      const net::Layer& l = net::kTable.layer[i];
+      Row("layers")
+          .set("kernels", name)
+          .set("layer", l.name)
+          .set("faces", kind.faces)
+          .set("seconds", kind.seconds[i])
+          .set("tflops", 2 * net::multiply_adds(l) * kind.faces / kind.seconds[i] * 1e-12);
+    }
+    report_run(name + ", on the GPU", kind.faces, kind.chunk_seconds, limits);
   };
   time("fast", make_fast_generator(gpu));
   time("accurate", make_accurate_generator(gpu));
   time("precise", make_precise_generator(gpu));
   time("exact", make_exact_generator(gpu));
-
-  std::printf("%s, %s\n", device->name().c_str(), gpu_about());
-  std::printf("measured limits: %.1f TFLOP/s fp32, %.1f GB/s to the GPU, %.1f GB/s to the host, %.2f TB/s on it\n",
-              limits.flops * 1e-12, limits.to_gpu * 1e-9, limits.to_host * 1e-9, limits.on_gpu * 1e-12);
-  std::string json_layers, json_runs;
-  char line[512];
-  for (const KindTimes& kind : kinds) {
-    std::printf("\n%s, %d faces %10s %10s\n", kind.name.c_str(), kind.faces, "us", "TFLOP/s");
-    for (int i = 0; i < net::kLayers; ++i) {
-      const net::Layer& l = net::kTable.layer[i];
-      const double rate = 2 * net::multiply_adds(l) * kind.faces / kind.seconds[i];
-      std::printf("  %-8s %22.1f %10.2f\n", l.name, kind.seconds[i] * 1e6, rate * 1e-12);
-      std::snprintf(
-          line, sizeof(line),
-          "%s\n    {\"kernels\": \"%s\", \"layer\": \"%s\", \"faces\": %d, \"seconds\": %.9f, \"tflops\": %.3f}",
-          json_layers.empty() ? "" : ",", kind.name.c_str(), l.name, kind.faces, kind.seconds[i], rate * 1e-12);
-      json_layers += line;
+  for (const Noise& noise : kNoises) {
+    for (const int faces : {1000, 8192, 65536}) {
+      report_run(noise.name, faces, time_host_to_host(*device, network, faces, noise), limits);
     }
   }
-  const auto report = [&](const char* what, int faces, double seconds) {
-    const double rate = 2 * net::multiply_adds() * faces / seconds;
-    std::printf("%-36s %6d faces %9.3f ms %10.0f faces/s  %5.1f%% of the fp32 peak\n", what, faces, seconds * 1e3,
-                faces / seconds, 100 * rate / limits.flops);
-    std::snprintf(line, sizeof(line),
-                  "%s\n    {\"program\": \"%s\", \"faces\": %d, \"seconds\": %.9f, \"faces_per_s\": %.0f, "
-                  "\"share_of_fp32_peak\": %.4f}",
-                  json_runs.empty() ? "" : ",", what, faces, seconds, faces / seconds, rate / limits.flops);
-    json_runs += line;
-  };
-  std::printf("\n");
-  for (const KindTimes& kind : kinds) report((kind.name + ", on the GPU").c_str(), kind.faces, kind.chunk_seconds);
-  for (const Noise& noise : kNoises)
-    for (const int faces : counts) report(noise.name, faces, time_host_to_host(*device, network, faces, noise));
-
-  if (json_path.empty()) return 0;
-  std::FILE* json = std::fopen(json_path.c_str(), "w");
-  if (!json) throw Failure(kMachine, "'" + json_path + "' cannot be written");
-  std::fprintf(
-      json,
-      "{\n  \"gpu\": \"%s\", \"multiprocessors\": %d, \"clock_mhz\": %d, \"driver_cuda\": %d, \"build\": \"%s\",\n"
-      "  \"network\": \"%s\",\n"
-      "  \"limits\": {\"fp32_tflops\": %.3f, \"to_gpu_gb_s\": %.2f, \"to_host_gb_s\": %.2f, \"on_gpu_gb_s\": %.1f},\n"
-      "  \"layers\": [%s\n  ],\n  \"runs\": [%s\n  ]\n}\n",
-      gpu.name, gpu.multiProcessorCount, kilohertz / 1000, driver, gpu_about(), network_path.c_str(),
-      limits.flops * 1e-12, limits.to_gpu * 1e-9, limits.to_host * 1e-9, limits.on_gpu * 1e-9, json_layers.c_str(),
-      json_runs.c_str());
-  std::fclose(json);
-  return 0;
+  return kDone;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const Failure& failure) {
-    std::fprintf(stderr, "bench_gpu: %s\n", failure.what());
-    return failure.status();
-  }
+  return guarded_main("bench_gpu", [&] { return run(parse(argc, argv, {{"network", "network.bin"}})); });
 }

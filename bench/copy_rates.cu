@@ -1,26 +1,18 @@
 // How fast faces could leave the GPUs of this machine: copies to page-locked host memory, each GPU alone and all
-// together, with the memory where the product would lay it and where it would fall by itself; and beside them how fast
-// all cores together copy host memory.
+// together, with the memory where one rank that drives them all would lay it: pages in turn on the nodes of all GPUs, each
+// GPU's thread near it.
 //
-// Usage: copy_rates FILE.json
-//
-// placements   near    each GPU's memory on its own NUMA node, its thread there too: one rank a GPU
-//              spread  pages in turn on the nodes of all GPUs, threads near their GPUs: one rank that drives them all
-//              plain   page-locked by CUDA, from one thread, without a word of where
-// Where the system tells of one node, or of none, all three are the same.
+// Usage: copy_rates
 #include <cuda_runtime.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "common/failure.h"
+#include "bench/bench.h"
 #include "kernels/cuda_memory.h"
 #include "run/host_memory.h"
 #include "run/numa.h"
@@ -29,8 +21,6 @@ namespace {
 
 constexpr std::size_t kBytes = std::size_t(256) << 20;  // a copy
 constexpr int kCopies = 20, kRounds = 3;                // the best round counts: what the machine can do
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 struct GpuFacts {
   std::string name, bus_id;
@@ -54,25 +44,18 @@ std::vector<GpuFacts> find_gpus() {
 // One GPU's source, target and stream.
 class Copier {
  public:
-  Copier(int ordinal, const NumaPlace& place, NumaNodes nodes, bool plain)
-      : ordinal_(ordinal), place_(plain ? NumaPlace() : place) {
+  Copier(int ordinal, const NumaPlace& place, NumaNodes nodes)
+      : ordinal_(ordinal), place_(place), target_(HostMemory::make(kBytes, nodes, false)) {
+    if (!target_) throw Failure(kMachine, "no 256 MiB of host memory are to be had");
     CUDA_CHECK(cudaSetDevice(ordinal));
     source_ = std::make_unique<DeviceMemory>(kBytes);
     stream_ = std::make_unique<Stream>();
     CUDA_CHECK(cudaMemset(source_->bytes(), 1, kBytes));
-    if (plain) {
-      plain_ = std::make_unique<PinnedMemory>(kBytes);
-      target_ = plain_->floats();
-      return;
-    }
-    placed_ = HostMemory::make(kBytes, nodes, false);
-    if (!placed_) throw Failure(kMachine, "no 256 MiB of host memory are to be had");
-    target_ = placed_->data();
-    CUDA_CHECK(cudaHostRegister(target_, kBytes, cudaHostRegisterPortable));
+    CUDA_CHECK(cudaHostRegister(target_->data(), kBytes, cudaHostRegisterPortable));
   }
   ~Copier() {
     cudaSetDevice(ordinal_);
-    if (placed_) cudaHostUnregister(target_);
+    cudaHostUnregister(target_->data());
   }
   Copier(const Copier&) = delete;
   Copier& operator=(const Copier&) = delete;
@@ -83,7 +66,7 @@ class Copier {
   }
   void copy(int times) {
     for (int i = 0; i < times; ++i) {
-      CUDA_CHECK(cudaMemcpyAsync(target_, source_->bytes(), kBytes, cudaMemcpyDeviceToHost, *stream_));
+      CUDA_CHECK(cudaMemcpyAsync(target_->data(), source_->bytes(), kBytes, cudaMemcpyDeviceToHost, *stream_));
     }
     stream_->synchronize();
   }
@@ -91,115 +74,55 @@ class Copier {
  private:
   const int ordinal_;
   const NumaPlace place_;
+  const std::unique_ptr<HostMemory> target_;
   std::unique_ptr<DeviceMemory> source_;
   std::unique_ptr<Stream> stream_;
-  std::unique_ptr<PinnedMemory> plain_;
-  std::unique_ptr<HostMemory> placed_;
-  void* target_ = nullptr;
 };
 
-// Runs work(i) for i < count, a thread each, started together; seconds until the last is done. Each begins with
-// prepare(i).
-template <typename Prepare, typename Work>
-double together(int count, Prepare prepare, Work work) {
-  std::atomic<int> ready{0};
-  std::atomic<bool> go{false};
-  std::vector<std::thread> threads;
-  for (int i = 0; i < count; ++i) {
-    threads.emplace_back([&, i] {
-      prepare(i);
-      ++ready;
-      while (!go) std::this_thread::yield();
-      work(i);
-    });
-  }
-  while (ready < count) std::this_thread::yield();
-  const double start = now();
-  go = true;
-  for (auto& thread : threads) thread.join();
-  return now() - start;
-}
-
-// Bytes a second of these GPUs at once.
+// Bytes a second of these GPUs at once, a thread each, started together.
 double copy_rate(const std::vector<Copier*>& copiers) {
   double best = 0;
   for (int round = 0; round < kRounds; ++round) {
-    const double seconds = together(
-        int(copiers.size()),
-        [&](int i) {
-          copiers[i]->attach();
-          copiers[i]->copy(1);
-        },
-        [&](int i) { copiers[i]->copy(kCopies); });
-    best = std::max(best, double(copiers.size()) * kCopies * kBytes / seconds);
+    std::atomic<std::size_t> ready{0};
+    std::atomic<bool> go{false};
+    std::vector<std::thread> threads;
+    for (Copier* copier : copiers) {
+      threads.emplace_back([&, copier] {
+        copier->attach();
+        copier->copy(1);
+        ++ready;
+        while (!go) std::this_thread::yield();
+        copier->copy(kCopies);
+      });
+    }
+    while (ready < copiers.size()) std::this_thread::yield();
+    const double start = now();
+    go = true;
+    for (std::thread& thread : threads) thread.join();
+    best = std::max(best, double(copiers.size()) * kCopies * kBytes / (now() - start));
   }
   return best;
 }
 
-// All cores copy host memory, each its own: bytes read and written a second, by the best of a few rounds.
-double host_copy_rate() {
-  const int threads = std::max(1u, std::thread::hardware_concurrency());
-  const std::size_t bytes = (std::size_t(1) << 30) / threads;
-  std::vector<std::unique_ptr<char[]>> from(threads), to(threads);
-  double best = 0;
-  for (int round = 0; round < 5; ++round) {
-    const double seconds = together(
-        threads,
-        [&](int i) {
-          if (round > 0) return;
-          from[i].reset(new char[bytes]);
-          to[i].reset(new char[bytes]);
-          std::memset(from[i].get(), 1, bytes);  // touched first by the thread that uses it
-          std::memset(to[i].get(), 2, bytes);
-        },
-        [&](int i) { std::memcpy(to[i].get(), from[i].get(), bytes); });
-    best = std::max(best, 2.0 * threads * bytes / seconds);
-  }
-  return best;
-}
-
-void measure(std::FILE* file) {
+int measure() {
   const std::vector<GpuFacts> gpus = find_gpus();
   NumaNodes all_nodes = 0;
-  for (const GpuFacts& gpu : gpus) all_nodes |= nodes_of(gpu.place);
-
-  std::fprintf(file, "{\"host_copy_bytes_per_s\": %.4g,\n \"gpus\": [", host_copy_rate());
+  for (const GpuFacts& gpu : gpus) {
+    all_nodes |= nodes_of(gpu.place);
+    Row("gpus").set("name", gpu.name).set("bus_id", gpu.bus_id).set("numa_node", gpu.place.node);
+  }
+  std::vector<std::unique_ptr<Copier>> copiers;
+  std::vector<Copier*> all;
   for (std::size_t i = 0; i < gpus.size(); ++i) {
-    std::fprintf(file, "%s\n  {\"name\": \"%s\", \"bus_id\": \"%s\", \"numa_node\": %d}", i ? "," : "",
-                 gpus[i].name.c_str(), gpus[i].bus_id.c_str(), gpus[i].place.node);
+    copiers.push_back(std::make_unique<Copier>(int(i), gpus[i].place, all_nodes));
+    all.push_back(copiers.back().get());
   }
-  std::fprintf(file, "\n ],\n \"to_host\": [");
-  const char* comma = "";
-  for (const std::string placement : {"near", "spread", "plain"}) {
-    std::vector<std::unique_ptr<Copier>> copiers;
-    std::vector<Copier*> all;
-    for (std::size_t i = 0; i < gpus.size(); ++i) {
-      const NumaNodes nodes = placement == "near" ? nodes_of(gpus[i].place) : all_nodes;
-      copiers.push_back(std::make_unique<Copier>(int(i), gpus[i].place, nodes, placement == "plain"));
-      all.push_back(copiers.back().get());
-    }
-    std::fprintf(file, "%s\n  {\"placement\": \"%s\", \"alone_bytes_per_s\": [", comma, placement.c_str());
-    for (std::size_t i = 0; i < all.size(); ++i) std::fprintf(file, "%s%.4g", i ? ", " : "", copy_rate({all[i]}));
-    std::fprintf(file, "], \"together_bytes_per_s\": %.4g}", copy_rate(all));
-    comma = ",";
-  }
-  std::fprintf(file, "\n ]}\n");
+  std::vector<double> alone;
+  for (Copier* copier : all) alone.push_back(copy_rate({copier}));
+  Row("to_host").set("placement", "spread").set("alone_bytes_per_s", alone).set("together_bytes_per_s", copy_rate(all));
+  return kDone;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: copy_rates FILE.json\n");
-    return kUsage;
-  }
-  try {
-    std::FILE* file = std::fopen(argv[1], "w");
-    if (!file) throw Failure(kMachine, "cannot write '" + std::string(argv[1]) + "'");
-    measure(file);
-    return std::fclose(file) == 0 ? kDone : kMachine;
-  } catch (const Failure& failure) {
-    std::fprintf(stderr, "copy_rates: %s\n", failure.what());
-    return failure.status();
-  }
-}
+int main() { return guarded_main("copy_rates", measure); }

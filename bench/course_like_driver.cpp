@@ -1,13 +1,12 @@
 // The peer of `make bench`: a driver that reads and writes as the course's does (fscanf and fprintf a value at a time,
 // the whole picture in memory), in front of the same facegen(). What differs from main.cpp is the files, and nothing
 // else.
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
 
-#include "common/failure.h"
+#include "bench/bench.h"
 #include "facegen.h"
 #include "network.h"
 #include "run/ranks.h"
@@ -39,10 +38,7 @@ void run(char** argv) {
 
   std::vector<float> faces(std::size_t(n) * net::kFaceFloats);
   facegen_init();
-  const auto start = std::chrono::steady_clock::now();
-  facegen(n, network.data(), noise.data(), faces.data());
-  std::printf("Elapsed time : %.6f sec\n",
-              std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  std::printf("Elapsed time : %.6f sec\n", seconds_of([&] { facegen(n, network.data(), noise.data(), faces.data()); }));
 
   file = open_or_die(argv[3], "w");
   std::fprintf(file, "%d\n", n);
@@ -88,12 +84,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: course_like_driver <network> <noise> <output data> <output image>\n");
     return kUsage;
   }
-  try {
+  return guarded_main("course_like_driver", [&] {
     ranks_start(&argc, &argv);
     run(argv);
     ranks_finish();
-  } catch (const Failure& failure) {
-    std::fprintf(stderr, "course_like_driver: %s\n", failure.what());
-    return failure.status();
-  }
+    return kDone;
+  });
 }

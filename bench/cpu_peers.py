@@ -139,7 +139,7 @@ class Peer:
 
 
 def run_ours(args, faces_path):
-    command = [args.program, "--devices", "none", "--threads", str(args.threads), args.network, args.noise, faces_path,
+    command = [str(ROOT / "facegen_parallel"), "--devices", "none", "--threads", str(args.threads), args.network, args.noise, faces_path,
                "none"]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return float(re.search(r"Elapsed time : ([0-9.]+) sec", out).group(1))
@@ -166,7 +166,7 @@ def compare(args, folder, absent):
         peer = Peer(args, kind, variant)
         tried = {}
         try:
-            for batch in args.batches:
+            for batch in (32, 64, 128, 256):
                 tried[batch] = [peer.seconds(batch) for _ in range(2)]
         except RuntimeError as error:
             print(f"  {error}: left out")
@@ -192,12 +192,11 @@ def compare(args, folder, absent):
         for _, peer, batch in best.values():
             results[peer.name]["seconds"].append(peer.seconds(batch))
 
-    print(f"\n{'N = ' + str(args.faces) + ', ' + str(args.threads) + ' threads':40} {'faces/s':>8} {'median':>8}   worst error")
+    table = measurement.Table()
     for name, result in results.items():
         result["faces_per_s_best"] = args.faces / min(result["seconds"])
         result["faces_per_s_median"] = args.faces / statistics.median(result["seconds"])
-        title = name + (f", batch {result['batch']}" if result["batch"] else "")
-        print(f"{title:40} {result['faces_per_s_best']:8.1f} {result['faces_per_s_median']:8.1f}   {result['worst_error']:.1e}")
+        table.show({"program": f"{name:30}", **result, "batch": result["batch"] or "-"})
     ratios = {}
     for key in ("faces_per_s_best", "faces_per_s_median"):
         ratios[key] = results["facegen_parallel"][key] / max(results[peer.name][key] for _, peer, _ in best.values())
@@ -212,11 +211,9 @@ def compare(args, folder, absent):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default=str(ROOT / "network.bin"))
-    parser.add_argument("--program", default=str(ROOT / "facegen_parallel"))
     parser.add_argument("--faces", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--json", help="where the figures go (default: report/measurements)")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--noise", help=argparse.SUPPRESS)

@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import pathlib
-import shlex
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import network_file  # noqa: E402
 
+PEER_FACES = 32768
 CHECKED = 512  # faces of each kind of noise
 BUDGET = 9e-4  # of compare_result's 1e-3, after what the four printed decimals take on either side
 
@@ -90,13 +90,13 @@ def host_to_host(model, noise, faces, batch):
     return statistics.median(times)
 
 
-def pytorch(layers, noise, checks, compiled):
+def pytorch(layers, noise, checks):
     """One entry a mode. noise (n,100) pinned; checks: kind of noise -> (noise (m,100), float64 faces) on the GPU."""
     faces = torch.empty((len(noise), 64, 64, 3), pin_memory=True)
     resident = noise.cuda()
     for name, dtype, tf32 in (("fp32", torch.float32, False), ("tf32", torch.float32, True), ("fp16", torch.float16, False)):
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-        for mode in ("eager", "compiled") if compiled else ("eager",):
+        for mode in ("eager", "compiled"):
             torch._dynamo.reset()
             model = make_model(layers, dtype)
             if mode == "compiled":
@@ -127,21 +127,20 @@ def jax(noise, checks, folder):
         yield entry_of(row.pop("program"), row.pop("faces"), row.pop("seconds"), errors, **row)
 
 
+TABLE = measurement.Table()
+
+
 def entry_of(program, n, seconds, errors, **more):
     """A row of the figures, shown."""
     entry = {"program": program, "faces": n, "seconds": seconds, "faces_per_s": n / seconds, **more,
              "worst_error": errors["uniform"], "worst_error_normal": errors["normal"], "passes": errors["uniform"] < BUDGET}
-    name = program + (" " + more["kernels"] if "kernels" in more else "")
-    device = f" (on device {entry['on_device_faces_per_s']:>9.0f})" if "on_device_faces_per_s" in more else ""
-    print(f"{name:<32} N = {n:>6}: {seconds * 1e3:>9.3f} ms, {n / seconds:>9.0f} faces/s{device}, worst error "
-          f"{errors['uniform']:.1e}, of normal noise {errors['normal']:.1e}: {'passes' if entry['passes'] else 'FAILS'}",
-          flush=True)
+    TABLE.show(entry)
     return entry
 
 
-def run_ours(kernels, noise, faces, folder, options):
+def run_ours(kernels, noise, faces, folder):
     """Printed elapsed seconds of our program with one kind of kernels."""
-    command = ["./facegen_parallel", *options, "--json", folder / "ours.json", "network.bin", noise, faces, "none"]
+    command = ["./facegen_parallel", "--json", folder / "ours.json", "network.bin", noise, faces, "none"]
     environment = {**os.environ, **({"FACEGEN_KERNELS": kernels} if kernels else {})}
     done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, capture_output=True)
     if done.returncode != 0:
@@ -149,16 +148,16 @@ def run_ours(kernels, noise, faces, folder, options):
     return json.loads((folder / "ours.json").read_text())["seconds"]
 
 
-def ours(kernels, counts, runs, folder, noise, checks, options):
+def ours(kernels, counts, runs, folder, noise, checks):
     """One entry an N, timed without outputs. Errors are those of the checked faces, computed first, by themselves."""
     errors = {}
     for kind, (given, expected) in checks.items():
         np.save(folder / "noise.npy", given.float().cpu().numpy())
-        run_ours(kernels, folder / "noise.npy", folder / "ours.npy", folder, options)
+        run_ours(kernels, folder / "noise.npy", folder / "ours.npy", folder)
         errors[kind] = float(np.abs(np.load(folder / "ours.npy") - expected.cpu().numpy()).max())
     for n in counts:
         np.save(folder / "noise.npy", noise[:n].numpy())
-        seconds = [run_ours(kernels, folder / "noise.npy", "none", folder, options) for _ in range(runs)]
+        seconds = [run_ours(kernels, folder / "noise.npy", "none", folder) for _ in range(runs)]
         yield entry_of("facegen_parallel", n, statistics.median(seconds), errors, kernels=kernels or "best",
                        fastest_s=min(seconds))
 
@@ -168,11 +167,7 @@ def main():
     parser.add_argument("--faces", type=int, nargs="+", default=[1000, 8192, 65536], metavar="N")
     parser.add_argument("--kernels", nargs="+", help="kinds of kernels, '' for the best; default: all that the GPU runs")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of ours for each N")
-    parser.add_argument("--peer-faces", type=int, default=32768, help="faces for the peers; 0 leaves them out")
-    parser.add_argument("--no-compile", action="store_true", help="leave out the compiled modes")
     parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: report/measurements)")
-    parser.add_argument("--scratch", default="/dev/shm", help="folder in memory for noise and faces")
-    parser.add_argument("--options", type=shlex.split, default=[], help="further options for facegen_parallel, in one word")
     arguments = parser.parse_args()
 
     hopper = torch.cuda.get_device_capability() == (9, 0)
@@ -180,22 +175,21 @@ def main():
 
     layers = folded_weights(ROOT / "network.bin")
     random = torch.Generator().manual_seed(0)
-    noise = torch.rand((max(arguments.faces + [arguments.peer_faces]), 100), generator=random) * 2 - 1
+    noise = torch.rand((max(arguments.faces + [PEER_FACES]), 100), generator=random) * 2 - 1
     double = make_model(layers, torch.float64)
     with torch.no_grad():
         checks = {kind: (given.cuda(), double(given.cuda().double())) for kind, given in (
             ("uniform", noise[:CHECKED]), ("normal", torch.randn((CHECKED, 100), generator=random)))}
 
     entries = []
-    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
         folder = pathlib.Path(scratch)
         for kernels in all_kernels:
-            entries += ours(kernels, arguments.faces, arguments.runs, folder, noise, checks, arguments.options)
-        if arguments.peer_faces:
-            peer_noise = noise[:arguments.peer_faces].pin_memory()
-            entries += pytorch(layers, peer_noise, checks, not arguments.no_compile)
-            torch.cuda.empty_cache()
-            entries += jax(peer_noise, checks, folder)
+            entries += ours(kernels, arguments.faces, arguments.runs, folder, noise, checks)
+        peer_noise = noise[:PEER_FACES].pin_memory()
+        entries += pytorch(layers, peer_noise, checks)
+        torch.cuda.empty_cache()
+        entries += jax(peer_noise, checks, folder)
     measurement.keep("gpu-peers", {
         "gpu": measurement.gpus()[0], "torch": torch.__version__, "entries": entries,
         "what": "ours: printed elapsed time, host to host, median; peers: host to host with page-locked memory, and on the "

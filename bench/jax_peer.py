@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The network in JAX without a kernel of one's own: matrix products by phase, fp32 operands split by XLA's dot algorithms.
 
-    bench/jax_peer.py NOISE.npy CHECK.npz [--batch 2048]
+    bench/jax_peer.py NOISE.npy CHECK.npz
 
 Run by bench/gpu_peers.py in a process of its own. NOISE: (n, 100), timed; CHECK: noise and expected (float64) faces by
 kind of noise. Prints a JSON row for each algorithm: seconds host to host (results in page-locked memory), faces/s on the
@@ -98,11 +98,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("noise")
     parser.add_argument("check")
-    parser.add_argument("--batch", type=int, default=2048)
     arguments = parser.parse_args()
 
     noise, check = np.load(arguments.noise), dict(np.load(arguments.check))
-    batch = min(arguments.batch, len(noise))
+    batch = min(2048, len(noise))
     noise = noise[:len(noise) // batch * batch]
     parts = network_file.read(ROOT / "network.bin")
     layers = [tuple(jnp.asarray(array, jnp.float32) for array in layer) for layer in network_file.folded(parts)]

@@ -4,8 +4,8 @@ commit, machine, the load before it began, and the command that repeats it.
 
     bench/measurement.py WHAT PROGRAM [ARGUMENT...]
 
-runs a program that writes its figures to a file, for which JSON stands among the arguments, and keeps them; a program
-that says SKIPPED has none. WHAT begins with gpu- where the GPU is measured. From the environment (or from make):
+runs a program that prints its figures as bench/bench.h does, shows them as a table and keeps them; a program that says
+SKIPPED has none. WHAT begins with gpu- where the GPU is measured. From the environment (or from make):
 MACHINE=name in place of what is found here, COMMIT=name where git is not at hand, NOTE=text for what else should be known.
 """
 import json
@@ -15,7 +15,6 @@ import platform
 import re
 import subprocess
 import sys
-import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -66,8 +65,43 @@ def machine_name(on_gpu):
     return "-".join([*words, vectors, str(len(os.sched_getaffinity(0)))])
 
 
+class Table:
+    """Rows on standard output as they come, under a head where it changes."""
+
+    def __init__(self):
+        self.widths = {}
+
+    def show(self, row):
+        cells = {name: f"{value:.4g}" if isinstance(value, float) else str(value)
+                 for name, value in row.items() if not isinstance(value, (list, dict, type(None)))}
+        if list(cells) != list(self.widths):
+            self.widths = {name: max(len(name), len(cell), 9) for name, cell in cells.items()}
+            print("\n" + "  ".join(name.rjust(width) for name, width in self.widths.items()))
+        print("  ".join(cell.rjust(self.widths[name]) for name, cell in cells.items()), flush=True)
+
+
+def figures_of(*command):
+    """Runs a program that prints rows -> its figures, {} where it fails; None where it says SKIPPED."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    table, figures, skipped = Table(), {}, False
+    for line in process.stdout:
+        if not line.startswith("{"):
+            print(line, end="", flush=True)
+            skipped |= line.startswith("SKIPPED")
+            continue
+        row = json.loads(line)
+        name = row.pop("list", None)
+        if name:
+            figures.setdefault(name, []).append(row)
+        else:
+            figures.update(row)
+        table.show(row)
+    failed = process.wait() != 0
+    return None if skipped else {} if failed else figures
+
+
 def keep(what, figures, command, path=None):
-    """Writes figures (a dictionary, or a list of rows) with what must be known of them, to path or to its place."""
+    """Writes figures (a dictionary) with what must be known of them, to path or to its place."""
     date, on_gpu = time.strftime("%Y-%m-%d"), what.startswith("gpu-")
     machine = os.environ.get("MACHINE") or machine_name(on_gpu)
     known = {"date": date, "commit": commit(), "machine": machine, "command": command, "cpu": processor()[0],
@@ -77,7 +111,7 @@ def keep(what, figures, command, path=None):
     if "NOTE" in os.environ:
         known["note"] = os.environ["NOTE"]
     path = pathlib.Path(path or MEASUREMENTS / f"{date}-{machine}-{what.removeprefix('gpu-')}.json")
-    path.write_text(json.dumps({**(figures if isinstance(figures, dict) else {"rows": figures}), **known}, indent=1) + "\n")
+    path.write_text(json.dumps({**figures, **known}, indent=1) + "\n")
     print(f"Wrote '{path}'.")
 
 
@@ -88,23 +122,16 @@ def this_command():
 
 
 def main():
-    if len(sys.argv) < 3 or "JSON" not in sys.argv[3:]:
+    if len(sys.argv) < 3:
         print(__doc__, file=sys.stderr)
         return 2
-    what, program, *arguments = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as folder:
-        figures = pathlib.Path(folder, "figures.json")
-        process = subprocess.Popen([program, *(str(figures) if word == "JSON" else word for word in arguments)],
-                                   stdout=subprocess.PIPE, text=True)
-        skipped = False
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            skipped |= line.startswith("SKIPPED")
-        if process.wait() == 0 and figures.exists():
-            keep(what, json.loads(figures.read_text()), this_command())
-        elif not skipped:
-            print(f"measurement.py: {program} failed (status {process.returncode}): nothing was kept", file=sys.stderr)
-            return 1
+    what, *command = sys.argv[1:]
+    figures = figures_of(*command)
+    if figures:
+        keep(what, figures, this_command())
+    elif figures is not None:
+        print(f"measurement.py: {command[0]} failed or measured nothing: nothing was kept", file=sys.stderr)
+        return 1
     return 0
 
 

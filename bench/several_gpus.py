@@ -5,7 +5,7 @@
   scaling     printed elapsed time (noise from .npy, no outputs), median of several runs: one rank that drives all GPUs,
               and one rank a GPU; strong (the same faces) and weak (as many faces a GPU), speed-up, efficiency
   switches    the same with all GPUs without shared arrays (FACEGEN_SHARE=0), and without NUMA placement (FACEGEN_NUMA=0)
-  copies      to host memory: each GPU alone, all together, near, spread and unplaced; all cores beside them
+  copies      to host memory: each GPU alone, all together
   same bytes  faces of several GPUs and ranks against those of one GPU, byte for byte
   lost GPU    one that fails in the middle: one sentence, status 3, the whole job ends
 
@@ -16,7 +16,6 @@ bytes differ or a lost GPU does not end the job as it should; a missed goal is o
 Run by `make bench-gpus`. Needs numpy.
 """
 import argparse
-import json
 import os
 import pathlib
 import re
@@ -33,6 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NETWORK = ROOT / "network.bin"
 FACE_BYTES, NOISE_BYTES = 64 * 64 * 3 * 4, 100 * 4
 GOALS = {2: 1.95, 4: 3.8}  # GPUs -> speed-up over one
+COLUMNS = "faces", "gpus", "ranks", "seconds", "faces_per_s", "speed_up", "efficiency", "weak_efficiency", "meets_goal"
 # OpenMPI refuses root unless told otherwise; without -gl its hwloc may look for an X server for seconds.
 os.environ.update(HWLOC_COMPONENTS="-gl", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
 
@@ -183,29 +183,6 @@ def add_speed_ups(entries, faces):
             entry["weak_efficiency"] = one[faces[0]] / entry["seconds"]
 
 
-def print_table(entries):
-    print(f"\n{'faces':>8} {'GPUs':>4} {'ranks':>5} {'seconds':>10} {'faces/s':>11} {'GB/s out':>8} {'speed-up':>8} "
-          f"{'effic.':>7} {'weak':>7}  notes")
-    for e in entries:
-        def share(name):
-            return f"{100 * e[name]:.1f}%" if name in e else ""
-        notes = " ".join(f"{name}={value}" for name, value in e["switches"].items())
-        if "goal" in e:
-            notes += f"goal {e['goal']}: {'met' if e['meets_goal'] else 'MISSED'}"
-        speed_up = f"{e['speed_up']:.3f}" if "speed_up" in e else ""
-        print(f"{e['faces']:>8} {e['gpus']:>4} {e['ranks']:>5} {e['seconds']:>10.6f} {e['faces_per_s']:>11.0f} "
-              f"{e['faces_per_s'] * FACE_BYTES / 1e9:>8.1f} {speed_up:>8} {share('efficiency'):>7} "
-              f"{share('weak_efficiency'):>7}  {notes}".rstrip())
-
-
-def print_copies(copies):
-    print("\ncopies to host memory, GB/s" + " " * 12 + "alone" + " " * 20 + "together")
-    for row in copies["to_host"]:
-        alone = " ".join(f"{rate / 1e9:.1f}" for rate in row["alone_bytes_per_s"])
-        print(f"  {row['placement']:<8} {alone:>40} {row['together_bytes_per_s'] / 1e9:>12.1f}")
-    print(f"  all cores copy host memory: {copies['host_copy_bytes_per_s'] / 1e9:.1f} (read and written)")
-
-
 def build():
     """Builds the programs -> the one that measures copies."""
     subprocess.run(["make", "-s", f"-j{os.cpu_count()}", "all", "build/copy_rates"], cwd=ROOT, check=True)
@@ -257,13 +234,13 @@ def main():
             entry = bench.elapsed(n, k, ranks, **switches)
             entries += [entry] if entry else []
         add_speed_ups(entries, faces)
-        print_table(entries)
+        table = measurement.Table()
+        for entry in entries:
+            table.show({name: entry.get(name, "-") for name in COLUMNS} | {"switched off": " ".join(entry["switches"])})
         for path in bench.folder.glob("*.npy"):  # memory for what follows
             path.unlink()
         if copy_rates and bench.time_left("copies"):
-            subprocess.run([copy_rates, bench.folder / "copies.json"], check=True)
-            copies = json.loads((bench.folder / "copies.json").read_text())
-            print_copies(copies)
+            copies = measurement.figures_of(copy_rates)
         same = [entry for n in arguments.same if bench.time_left(f"same bytes of {n} faces")
                 for entry in bench.same_bytes(n)]
         lost = [bench.lost_gpu(faces[0], ranks) for ranks in ([1, max(2, gpus)] if with_ranks else [1])

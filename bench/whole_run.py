@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import pathlib
-import shlex
 import statistics
 import subprocess
 import tempfile
@@ -44,13 +43,13 @@ def write_noise(path, n):
         np.savetxt(file, noise, fmt="%f")
 
 
-def compare(n, driver, folder, runs, arguments):
+def compare(n, driver, folder, runs):
     """One row of the table: n faces through both drivers, turn by turn."""
     noise = folder / "noise.txt"
     write_noise(noise, n)
     ours, theirs, parts = [], [], []
     for _ in range(runs):
-        ours.append(measure(["./facegen_parallel", *arguments, "--json", folder / "profile.json", "network.bin", noise,
+        ours.append(measure(["./facegen_parallel", "--json", folder / "profile.json", "network.bin", noise,
                              folder / "ours.txt", folder / "ours.bmp"]))
         parts.append(json.loads((folder / "profile.json").read_text()))
         theirs.append(measure([driver, "network.bin", noise, folder / "theirs.txt", folder / "theirs.bmp"]))
@@ -69,13 +68,13 @@ def compare(n, driver, folder, runs, arguments):
                      "peak_mib": max(m for _, m in theirs)}}
 
 
-def memory_over_n(folder, sizes, arguments):
+def memory_over_n(folder, sizes):
     """Peak resident MiB of whole runs, numbers and picture written to files that are then thrown away."""
     rows = []
     for n in sizes:
         noise = np.random.default_rng(n).uniform(-1, 1, (n, 100)).astype(np.float32)
         np.save(folder / "noise.npy", noise)
-        seconds, peak = measure(["./facegen_parallel", *arguments, "network.bin", folder / "noise.npy", "/dev/null",
+        seconds, peak = measure(["./facegen_parallel", "network.bin", folder / "noise.npy", "/dev/null",
                                  folder / "sheet.bmp"])
         rows.append({"faces": n, "seconds": seconds, "peak_mib": peak})
         (folder / "sheet.bmp").unlink()
@@ -86,26 +85,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("driver", help="the built course_like_driver")
     parser.add_argument("--faces", type=int, nargs="+", default=[10, 100, 1000, 4096, 16384], metavar="N")
-    parser.add_argument("--memory", type=int, nargs="*", default=[], metavar="N", help="also the memory over these N")
+    parser.add_argument("--memory", type=int, nargs="*", default=[50000], metavar="N", help="also the memory over these N")
     parser.add_argument("--runs", type=int, default=3, help="of each program for each N (default 3)")
     parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: report/measurements)")
-    parser.add_argument("--scratch", default=None, help="folder for the output files (default: the system's)")
-    parser.add_argument("--options", type=shlex.split, default=[], help="further options for facegen_parallel, in one word")
     arguments = parser.parse_args()
 
     rows = []
-    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
-        print(f"{'N':>8} {'ours, s':>10} {'peer, s':>10} {'ratio':>7} {'elapsed, s':>11} {'ours, MiB':>10} {'peer, MiB':>10}")
+        table = measurement.Table()
         for n in arguments.faces:
-            row = compare(n, arguments.driver, folder, arguments.runs, arguments.options)
-            rows.append(row)
-            print(f"{n:>8} {row['seconds']:>10.3f} {row['peer']['seconds']:>10.3f} "
-                  f"{row['peer']['seconds'] / row['seconds']:>7.2f} {row['elapsed_s']:>11.4f} {row['peak_mib']:>10.0f} "
-                  f"{row['peer']['peak_mib']:>10.0f}", flush=True)
-        memory = memory_over_n(folder, arguments.memory, arguments.options)
+            rows.append(compare(n, arguments.driver, folder, arguments.runs))
+            table.show({**rows[-1], **{f"peer_{name}": value for name, value in rows[-1]["peer"].items()}})
+        memory = memory_over_n(folder, arguments.memory)
     for row in memory:
-        print(f"{row['faces']:>8} faces: {row['seconds']:.1f} s, {row['peak_mib']:.0f} MiB")
+        table.show(row)
     measurement.keep("whole-run", {"what": "whole runs, wall time from start to exit, medians", "entries": rows,
                                    "memory": memory}, measurement.this_command(), arguments.json)
 

@@ -1,34 +1,13 @@
 #include "common/profile.h"
 
-#include <mutex>
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
 
 #include "common/decimal.h"
 #include "network.h"
 
 namespace {
-
-std::mutex g_mutex;
-std::vector<ProfileRow> g_rows;  // of this rank
-
-void add(const ProfileRow& added) {
-  const std::lock_guard<std::mutex> lock(g_mutex);
-  for (ProfileRow& row : g_rows) {
-    if (row.stage != added.stage || row.device != added.device || row.of_run != added.of_run) continue;
-    row.seconds += added.seconds;
-    row.bytes += added.bytes;
-    row.faces += added.faces;
-    return;
-  }
-  g_rows.push_back(added);
-}
-
-std::string padded(const std::string& text, std::size_t width) {
-  return std::string(text.size() < width ? width - text.size() : 0, ' ') + text;
-}
-
-std::string padded_right(const std::string& text, std::size_t width) {
-  return text + std::string(text.size() < width ? width - text.size() : 0, ' ');
-}
 
 // What can be said of a row beyond its raw figures; 0 where nothing can.
 double faces_per_s(const ProfileRow& row) { return row.seconds > 0 ? double(row.faces) / row.seconds : 0; }
@@ -66,23 +45,29 @@ std::string json_string(const std::string& text) {
 
 }  // namespace
 
-void profile_add(const std::string& stage, const std::string& device, double seconds, std::int64_t bytes,
-                 std::int64_t faces, double peak_flops) {
-  add({stage, 0, device, seconds, bytes, faces, peak_flops, false});
+void Profile::add(const ProfileRow& added) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (ProfileRow& row : rows_) {
+    if (row.stage != added.stage || row.device != added.device || row.of_run != added.of_run) continue;
+    row.seconds += added.seconds;
+    row.bytes += added.bytes;
+    row.faces += added.faces;
+    return;
+  }
+  rows_.push_back(added);
 }
 
-void ProfileSteps::done(const std::string& step, std::int64_t faces, std::int64_t bytes) {
+void Profile::step(const std::string& name, std::int64_t faces, std::int64_t bytes) {
   const double now = run_.seconds();
-  add({step, 0, "", now - before_, bytes, faces, 0, true});
+  add({name, 0, "", now - before_, bytes, faces, 0, true});
   before_ = now;
 }
 
-// Steps of the run first.
-std::string profile_rows_as_text() {
-  const std::lock_guard<std::mutex> lock(g_mutex);
+std::string Profile::as_text() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
   std::string text;
   for (const bool of_run : {true, false}) {
-    for (const ProfileRow& row : g_rows) {
+    for (const ProfileRow& row : rows_) {
       if (row.of_run != of_run) continue;
       text += row.stage + '\t' + row.device + '\t' + significant(row.seconds, 9) + '\t' + std::to_string(row.bytes) +
               '\t' + std::to_string(row.faces) + '\t' + significant(row.peak_flops, 9) + '\t' +
@@ -92,29 +77,32 @@ std::string profile_rows_as_text() {
   return text;
 }
 
-std::vector<ProfileRow> profile_rows_from_text(const std::string& text) {
+std::vector<ProfileRow> profile_rows(const std::vector<std::string>& texts) {
   std::vector<ProfileRow> rows;
-  std::size_t at = 0;
-  const auto field = [&] {
-    const std::size_t start = at, end = text.find_first_of("\t\n", start);
-    at = end + 1;
-    return text.substr(start, end - start);
-  };
-  const auto number = [&](auto value) {
-    const std::string word = field();
-    std::from_chars(word.data(), word.data() + word.size(), value);
-    return value;
-  };
-  while (at < text.size()) {
-    ProfileRow row;
-    row.stage = field();
-    row.device = field();
-    row.seconds = number(0.0);
-    row.bytes = number(std::int64_t(0));
-    row.faces = number(std::int64_t(0));
-    row.peak_flops = number(0.0);
-    row.of_run = number(0) != 0;
-    rows.push_back(row);
+  for (std::size_t rank = 0; rank < texts.size(); ++rank) {
+    const std::string& text = texts[rank];
+    std::size_t at = 0;
+    const auto field = [&] {
+      const std::size_t start = at, end = text.find_first_of("\t\n", start);
+      at = end + 1;
+      return text.substr(start, end - start);
+    };
+    const auto number = [&](auto* value) {
+      const std::string word = field();
+      std::from_chars(word.data(), word.data() + word.size(), *value);
+    };
+    while (at < text.size()) {
+      ProfileRow row;
+      row.rank = int(rank);
+      row.stage = field();
+      row.device = field();
+      number(&row.seconds);
+      number(&row.bytes);
+      number(&row.faces);
+      number(&row.peak_flops);
+      row.of_run = field() == "1";
+      rows.push_back(row);
+    }
   }
   return rows;
 }
@@ -123,23 +111,25 @@ std::string profile_table(const ProfileSummary& summary, const std::vector<Profi
   std::string table = summary.program + " " + summary.version + ": " + std::to_string(summary.faces) + " faces on " +
                       std::to_string(summary.ranks) + (summary.ranks == 1 ? " rank" : " ranks") + ", elapsed " +
                       decimal(summary.elapsed_s, 6) + " s, whole run " + decimal(summary.whole_run_s, 3) + " s\n";
-  const auto line = [&](const std::string& rank, const std::string& stage, const std::string& device,
-                        const std::string& seconds, const std::string& of_run, const std::string& megabytes,
-                        const std::string& gigabytes_per_s, const std::string& faces, const std::string& faces_per_s,
-                        const std::string& of_peak) {
-    std::string text = padded(rank, 4) + "  " + padded_right(stage, 20) + " " + padded_right(device, 34) +
-                       padded(seconds, 11) + padded(of_run, 8) + padded(megabytes, 11) + padded(gigabytes_per_s, 10) +
-                       padded(faces, 12) + padded(faces_per_s, 12) + padded(of_peak, 8);
+  const auto line = [&table](const std::vector<std::string>& cells) {
+    constexpr int kWidths[] = {4, -20, -33, 11, 8, 11, 10, 12, 12, 8};  // below 0: words, which begin on the left
+    std::string text;
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      const std::size_t width = std::size_t(std::abs(kWidths[i]));
+      const std::string space(width - std::min(width, cells[i].size()), ' ');
+      text += kWidths[i] < 0 ? "  " + cells[i] + space : space + cells[i];
+    }
     table += text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
   };
-  line("rank", "stage", "device", "seconds", "of run", "MB", "GB/s", "faces", "faces/s", "of peak");
+  line({"rank", "stage", "device", "seconds", "of run", "MB", "GB/s", "faces", "faces/s", "of peak"});
+  const auto cell = [](double value, int decimals, const char* unit = "") {
+    return value > 0 ? decimal(value, decimals) + unit : "";
+  };
   for (const ProfileRow& row : with_other(summary, rows)) {
-    line(std::to_string(row.rank), row.stage, row.device, row.seconds > 0 ? decimal(row.seconds, 4) : "",
-         row.of_run ? decimal(100 * row.seconds / summary.whole_run_s, 1) + "%" : "",
-         row.bytes > 0 ? decimal(double(row.bytes) / 1e6, 1) : "",
-         row.bytes > 0 ? decimal(bytes_per_s(row) / 1e9, 3) : "", row.faces > 0 ? std::to_string(row.faces) : "",
-         faces_per_s(row) > 0 ? decimal(faces_per_s(row), 0) : "",
-         share_of_peak(row) > 0 ? decimal(100 * share_of_peak(row), 1) + "%" : "");
+    line({std::to_string(row.rank), row.stage, row.device, cell(row.seconds, 4),
+          row.of_run ? decimal(100 * row.seconds / summary.whole_run_s, 1) + "%" : "", cell(double(row.bytes) / 1e6, 1),
+          row.bytes > 0 ? decimal(bytes_per_s(row) / 1e9, 3) : "", cell(double(row.faces), 0),
+          cell(faces_per_s(row), 0), cell(100 * share_of_peak(row), 1, "%")});
   }
   return table;
 }

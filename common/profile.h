@@ -5,27 +5,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <vector>
-
-struct ProfileRow {
-  std::string stage;  // "write data"
-  int rank = 0;
-  std::string device;  // "" where the host itself did it
-  double seconds = 0;
-  std::int64_t bytes = 0;  // moved; 0: none
-  std::int64_t faces = 0;
-  double peak_flops = 0;  // of the device, for stages that compute; 0: unknown
-  bool of_run = false;    // a step of the run as a whole (ProfileSteps); the others lie beside these
-};
-
-// Adds to this rank's row of that stage and device (thread-safe).
-void profile_add(const std::string& stage, const std::string& device, double seconds, std::int64_t bytes,
-                 std::int64_t faces, double peak_flops = 0);
-
-// This rank's rows in the order of their first adding, as text and back, for the way to rank 0.
-std::string profile_rows_as_text();
-std::vector<ProfileRow> profile_rows_from_text(const std::string& text);
 
 // Seconds since its construction.
 class ProfileTimer {
@@ -36,18 +18,41 @@ class ProfileTimer {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// The steps that rank 0 takes one after the other, from the construction on: their times add up to the run's.
-class ProfileSteps {
+struct ProfileRow {
+  std::string stage;  // "write data"
+  int rank = 0;
+  std::string device;  // "" where the host itself did it
+  double seconds = 0;
+  std::int64_t bytes = 0;  // moved; 0: none
+  std::int64_t faces = 0;
+  double peak_flops = 0;  // of the device, for stages that compute; 0: unknown
+  bool of_run = false;    // a step of the run as a whole; the others lie beside these
+};
+
+// One rank's rows, from its construction on.
+struct Profile {
  public:
-  // The time since the step before was this one's.
-  void done(const std::string& step, std::int64_t faces = 0, std::int64_t bytes = 0);
+  // Adds to the row of that stage and device (thread-safe).
+  void add(const std::string& stage, const std::string& device, double seconds, std::int64_t bytes, std::int64_t faces,
+           double peak_flops = 0) {
+    add({stage, 0, device, seconds, bytes, faces, peak_flops, false});
+  }
+  // A step of the run, which took the time since the step before: the times of rank 0's steps add up to the run's.
+  void step(const std::string& name, std::int64_t faces = 0, std::int64_t bytes = 0);
 
   double seconds() const { return run_.seconds(); }
+  std::string as_text() const;  // for the way to rank 0: steps first, else in the order of their first adding
 
  private:
-  ProfileTimer run_;
+  void add(const ProfileRow& added);
+  const ProfileTimer run_;
   double before_ = 0;  // when the last step was done
+  mutable std::mutex mutex_;
+  std::vector<ProfileRow> rows_;
 };
+
+// Every rank's text, by rank -> all rows.
+std::vector<ProfileRow> profile_rows(const std::vector<std::string>& texts);
 
 // What the table and the JSON say above the rows.
 struct ProfileSummary {

@@ -33,6 +33,29 @@ const char* what_to_do(int error) {
   }
 }
 
+// The name, or what it stands for, is wrong; not the machine.
+bool is_users(int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case EILSEQ:  // not in this file system's letters,
+    case EINVAL:  // nor such a name
+    case ETXTBSY:
+    case EBUSY:
+    case ENXIO:  // a socket, a device that is not there
+    case ENODEV:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 std::string grouped(std::int64_t number) {
@@ -51,8 +74,9 @@ std::string quoted_word(std::string_view word) {
   return "'" + printable(word.substr(0, most)) + "...'";
 }
 
-Failure cannot(const std::string& verb, const std::string& file, int error, ExitStatus status) {
+Failure cannot(const std::string& verb, const std::string& file, int error, ExitStatus of_user) {
   static const locale_t plain = ::newlocale(LC_ALL_MASK, "C", nullptr);  // the same words whatever a unit sets
   const std::string hint = verb == "read" ? "" : what_to_do(error);
-  return Failure(status, "cannot " + verb + " " + file + ": " + ::strerror_l(error, plain) + "." + hint);
+  return Failure(is_users(error) ? of_user : kMachine,
+                 "cannot " + verb + " " + file + ": " + ::strerror_l(error, plain) + "." + hint);
 }

@@ -17,7 +17,8 @@ std::string quoted(std::string_view path);
 // A word found in a file, in quotes: the start of it, for it may be of any length; printable.
 std::string quoted_word(std::string_view word);
 
-// "cannot write 'x': No space left on device. Free some space ..."; error is an errno.
-Failure cannot(const std::string& verb, const std::string& file, int error, ExitStatus status = kMachine);
+// "cannot write 'x': No space left on device. Free some space ..."; error is an errno. Status 3, but of_user where the
+// error says that there is no such file, or none that may be used so.
+Failure cannot(const std::string& verb, const std::string& file, int error, ExitStatus of_user = kMachine);
 
 #endif  // FACEGEN_COMMON_WORDING_H_

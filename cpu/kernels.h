@@ -48,12 +48,21 @@ struct Kernels {
   void (*tconv4)(const PackedLayer&, const Tile&, int begin, int end);
 };
 
-// nullptr where this build has no such code.
 const Kernels* plain_kernels();
-const Kernels* avx2_kernels();
-const Kernels* avx512_kernels();
+const Kernels* avx2_kernels();    // on x86-64 alone,
+const Kernels* avx512_kernels();  // for a CPU that has them
 
-// ---- The memory of a tile  -> tile.cpp
+// ---- Parameters as network.bin has them -> as the kernels read them  -> pack.cpp
+
+// Floats of memory that all layers together need.
+std::size_t packed_floats();
+
+// network (net::kNetworkFloats) -> memory (packed_floats()), 64-byte aligned; layer[l] then points into it.
+// Batch normalisation becomes a scale and a shift, which take the bias in.
+void pack_network(const float* network, const Kernels& kernels, int threads, float* memory,
+                  PackedLayer layer[net::kLayers]);
+
+// ---- The memory of a tile  -> cpu_device.cpp
 
 // Floats of memory for the maps of a tile of up to kernels.tile_faces faces.
 std::size_t tile_floats(const Kernels& kernels);

@@ -1,7 +1,7 @@
-// AVX2 with FMA: 16 registers of 8 floats. Compiled with -mavx2 -mfma where the compiler targets x86-64.
+// AVX2 with FMA: 16 registers of 8 floats. Compiled with -mavx2 -mfma on x86-64.
 #include "cpu/kernels.h"
 
-#if defined(__AVX2__) && defined(__FMA__)
+#ifdef __x86_64__
 
 namespace {
 constexpr char kName[] = "avx2";
@@ -14,9 +14,5 @@ constexpr int kFacesPerS = 220;  // of one core at 3 GHz
 #include "cpu/kernels_simd.h"
 
 const Kernels* avx2_kernels() { return &kKernels; }
-
-#else
-
-const Kernels* avx2_kernels() { return nullptr; }
 
 #endif

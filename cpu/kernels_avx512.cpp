@@ -1,7 +1,7 @@
-// AVX-512: 32 registers of 16 floats. Compiled with -mavx512f -mfma where the compiler targets x86-64.
+// AVX-512: 32 registers of 16 floats. Compiled with -mavx512f -mfma on x86-64.
 #include "cpu/kernels.h"
 
-#ifdef __AVX512F__
+#ifdef __x86_64__
 
 namespace {
 constexpr char kName[] = "avx512";
@@ -14,9 +14,5 @@ constexpr int kFacesPerS = 250;  // of one core at 3 GHz
 #include "cpu/kernels_simd.h"
 
 const Kernels* avx512_kernels() { return &kKernels; }
-
-#else
-
-const Kernels* avx512_kernels() { return nullptr; }
 
 #endif

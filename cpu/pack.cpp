@@ -1,12 +1,12 @@
-#include "cpu/pack.h"
-
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/kernels.h"
 #include "cpu/team.h"
 
 namespace {
 
+constexpr std::size_t kPackedAlignment = 16;  // floats: every array starts on a 64-byte boundary
 constexpr int kTaps = net::kFilter * net::kFilter;
 
 // Sizes of a layer's three arrays, in floats.

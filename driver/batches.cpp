@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "common/failure.h"
-#include "common/memory.h"
+#include "common/limits.h"
 #include "common/wording.h"
 #include "facegen_hooks.h"
 #include "run/ranks.h"

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "common/wording.h"
-#include "io/ending.h"
 #include "io/paths.h"
 
 namespace {

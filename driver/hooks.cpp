@@ -6,7 +6,7 @@
 
 WEAK_HOOK void facegen_init() {}
 WEAK_HOOK void facegen_fin() {}
-WEAK_HOOK void facegen_configure(const struct facegen_options*) {}
+WEAK_HOOK int facegen_configure(const struct facegen_options*) { return 0; }
 WEAK_HOOK float* facegen_alloc(size_t) { return nullptr; }
 WEAK_HOOK void facegen_free(float*) {}
 WEAK_HOOK void facegen_share(void) {}

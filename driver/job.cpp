@@ -7,6 +7,7 @@
 #include "common/wording.h"
 #include "driver/files.h"
 #include "driver/ways_out.h"
+#include "facegen_hooks.h"
 #include "network.h"
 #include "run/launch.h"
 #include "run/ranks.h"
@@ -16,12 +17,13 @@ namespace {
 // Does some work in the background, or when it is waited for where no thread is to be had, and adds it to the profile.
 // The main thread may be waiting for something else, for ever: a failure ends the job from here.
 template <typename Work>
-std::future<void> in_background(const char* stage, std::int64_t faces, std::int64_t bytes, Work work) {
-  return std::async([=] {
+std::future<void> in_background(Profile& profile, const char* stage, std::int64_t faces, std::int64_t bytes,
+                                Work work) {
+  return std::async([=, &profile] {
     try {
       const ProfileTimer timer;
       work();
-      profile_add(stage, "", timer.seconds(), bytes, faces);
+      profile.add(stage, "", timer.seconds(), bytes, faces);
     } catch (...) {
       fail_now();
     }
@@ -43,7 +45,7 @@ void print_note(const std::string& text) {
 
 void Output::write(std::int64_t n, const float* faces) {
   if (path_ == "none") return;
-  written_ = in_background(stage_, n, n * kFaceBytes, [this, n, faces] { writer_->write(n, faces); });
+  written_ = in_background(profile_, stage_, n, n * kFaceBytes, [this, n, faces] { writer_->write(n, faces); });
 }
 
 void Output::wait() {
@@ -58,23 +60,24 @@ void Output::finish(Lines& lines) {
   lines.end();
 }
 
-Job::Job(const Options& given, ProfileSteps& its_steps)
+Job::Job(const Options& given, Profile& its_profile, bool unit_heeds_options)
     : options(given),
-      steps(its_steps),
+      profile(its_profile),
       lines(given.data == "-" || given.image == "-" || given.json == "-" ? stderr : stdout),
-      data(given.data, "write data"),
-      picture(given.image, "write picture"),
+      data(given.data, "write data", its_profile),
+      picture(given.image, "write picture", its_profile),
+      unit_heeds_options_(unit_heeds_options),
       threads_(given.threads > 0 ? given.threads : usable_cpus()) {}
 
 void Job::open_files() {
   check_one_file_each(options);
   if (options.has_json) json_ = std::make_unique<OutputFile>(options.json);
-  steps.done("open files");
+  profile.step("open files");
 
   lines.begin("Reading '" + options.network + "'");
   network = read_network(options.network);
   lines.end();
-  steps.done("read network", 0, net::kNetworkBytes);
+  profile.step("read network", 0, net::kNetworkBytes);
 
   lines.begin("Reading '" + options.noise + "'");
   noise_ = std::make_unique<NoiseReader>(options.noise, threads_);
@@ -86,7 +89,7 @@ void Job::open_files() {
   noise_->read(batches.size(0), first_noise.data());
   lines.end();
   if (batches.count() == 1) warn_of_surplus();
-  steps.done("read noise", batches.size(0));
+  profile.step("read noise", batches.size(0));
 }
 
 std::string Job::notes() const {
@@ -97,6 +100,9 @@ std::string Job::notes() const {
     add("warning: " + quoted(path) + " cannot be replaced, as " + why +
         ": it will be written over at the end of the run, and a failure just then would spoil it");
   };
+  if (!unit_heeds_options_ && (options.threads > 0 || !options.devices.empty())) {
+    add(std::string("--devices and --threads do nothing here: ") + facegen_about());
+  }
   if (!batches.note.empty()) add(batches.note);
   written_over(options.data, data.writer().irreplaceable());
   written_over(options.image, picture.writer().irreplaceable());
@@ -107,7 +113,7 @@ std::string Job::notes() const {
 void Job::read_noise(std::int64_t k) {
   const std::int64_t n = batches.size(k);
   float* const noise = batch[k % 2]->noise.data();
-  noise_read_ = in_background("read noise", n, 0, [this, n, noise] { noise_->read(n, noise); });
+  noise_read_ = in_background(profile, "read noise", n, 0, [this, n, noise] { noise_->read(n, noise); });
 }
 
 void Job::wait_for_noise() { noise_read_.get(); }

@@ -20,7 +20,8 @@
 // The numbers or the picture. At most one batch of it is being written.
 class Output {
  public:
-  Output(const std::string& path, const char* stage) : path_(path), stage_(stage) {}
+  Output(const std::string& path, const char* stage, Profile& profile)
+      : path_(path), stage_(stage), profile_(profile) {}
 
   void open(std::unique_ptr<FaceWriter> writer) { writer_ = std::move(writer); }
   void write(std::int64_t n, const float* faces);  // faces (n, 64, 64, 3), in the background,
@@ -30,14 +31,15 @@ class Output {
 
  private:
   const std::string path_;
-  const char* const stage_;  // of the profile
+  const char* const stage_;
+  Profile& profile_;  // which has that stage
   std::unique_ptr<FaceWriter> writer_;
   std::future<void> written_;
 };
 
 class Job {
  public:
-  Job(const Options& options, ProfileSteps& steps);
+  Job(const Options& options, Profile& profile, bool unit_heeds_options);
 
   // Everything that can be wrong with the files is found here, before anything is computed. Reads the network and the
   // first batch's noise.
@@ -55,7 +57,7 @@ class Job {
   void publish();  // every output gets its name
 
   const Options& options;
-  ProfileSteps& steps;
+  Profile& profile;
   Lines lines;
   Batches batches = {};
   std::unique_ptr<Batch> batch[2];          // they take turns
@@ -63,6 +65,7 @@ class Job {
   Output data, picture;
 
  private:
+  const bool unit_heeds_options_;
   const int threads_;
   std::unique_ptr<NoiseReader> noise_;
   std::unique_ptr<OutputFile> json_;

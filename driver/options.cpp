@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "common/failure.h"
+#include "common/printable.h"
 #include "driver/files.h"
 
 namespace {
@@ -59,41 +60,20 @@ Options parse_options(int argc, char** argv) {
 
   Options options;
   const std::string path = argc > 0 ? argv[0] : "facegen";
-  options.program = path.substr(path.find_last_of('/') + 1);
+  options.program = printable(path.substr(path.find_last_of('/') + 1));
 
   opterr = 0;  // our sentences, not getopt's
   for (int c; (c = getopt_long(argc, argv, ":hVd:t:b:q", kLong, nullptr)) != -1;) {
-    switch (c) {
-      case 'h':
-        options.help = true;
-        break;
-      case 'V':
-        options.version = true;
-        break;
-      case 'd':
-        options.devices = parse_devices(optarg);
-        break;
-      case 't':
-        options.threads = int(parse_count("--threads", optarg, 65536));
-        break;
-      case 'b':
-        options.batch = parse_count("--batch", optarg, 1 << 30);
-        break;
-      case kProfile:
-        options.profile = true;
-        break;
-      case kJson:
-        options.has_json = true;
-        options.json = output_name(optarg);
-        break;
-      case 'q':
-        options.quiet = true;
-        break;
-      case ':':
-        throw Failure(kUsage, std::string("option '") + argv[optind - 1] + "' needs a value" + kSeeHelp);
-      default:
-        throw Failure(kUsage, std::string("there is no option '") + argv[optind - 1] + "'" + kSeeHelp);
-    }
+    if (c == 'h') options.help = true;
+    if (c == 'V') options.version = true;
+    if (c == 'd') options.devices = parse_devices(optarg);
+    if (c == 't') options.threads = int(parse_count("--threads", optarg, 65536));
+    if (c == 'b') options.batch = parse_count("--batch", optarg, 1 << 30);
+    if (c == kProfile) options.profile = true;
+    if (c == kJson) options.has_json = true, options.json = output_name(optarg);
+    if (c == 'q') options.quiet = true;
+    if (c == ':') throw Failure(kUsage, std::string("option '") + argv[optind - 1] + "' needs a value" + kSeeHelp);
+    if (c == '?') throw Failure(kUsage, std::string("there is no option '") + argv[optind - 1] + "'" + kSeeHelp);
   }
   if (options.help || options.version) return options;
 
@@ -138,7 +118,8 @@ Reads noise vectors and a trained generator network and writes 64x64 RGB faces, 
   -h, --help          this text
   -V, --version       version, and what was built in
 
-Outputs get their names when the whole run is done; one that fails leaves what was there before.
+facegen_seq computes on one thread of the CPU: --devices and --threads do nothing there. Outputs get their names when the
+whole run is done; one that fails leaves what was there before.
 
 Environment variables that matter:
   OMP_NUM_THREADS, OMP_THREAD_LIMIT  CPU threads a rank, where --threads says nothing

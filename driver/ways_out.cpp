@@ -4,12 +4,14 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <iterator>
 #include <new>
 #include <string>
 
@@ -34,8 +36,9 @@ struct {
     for (;;) pause();
   }
   remove_unfinished_files();
-  std::string place;
+  std::string program = "facegen", place;
   try {
+    program = printable(g_state.program);
     place = rank_place();
   } catch (const std::bad_alloc&) {
   }
@@ -44,7 +47,7 @@ struct {
     std::fflush(file);
   }
   if (launched_rank() == 0 || !place.empty() || status != kUsage) {
-    std::fprintf(stderr, "%s: %s%s%s\n", g_state.program, place.c_str(), place.empty() ? "" : ": ", sentence);
+    std::fprintf(stderr, "%s: %s%s%s\n", program.c_str(), place.c_str(), place.empty() ? "" : ": ", sentence);
   }
   end_job(status);
 }
@@ -68,22 +71,10 @@ void on_signal(int signal) {
 // Calls body(signal) for every signal that would end the process.
 template <typename Body>
 void for_ending_signals(const Body& body) {
+  static constexpr int kOthers[] = {SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGTSTP, SIGTTIN, SIGTTOU,  // end nothing
+                                    SIGKILL, SIGSTOP};                                              // cannot be caught
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-    switch (signal) {
-      case SIGCHLD:
-      case SIGCONT:
-      case SIGURG:
-      case SIGWINCH:
-      case SIGTSTP:
-      case SIGTTIN:
-      case SIGTTOU:
-        continue;  // they end nothing
-      case SIGKILL:
-      case SIGSTOP:
-        continue;  // nobody can catch them
-      default:
-        body(signal);
-    }
+    if (std::find(std::begin(kOthers), std::end(kOthers), signal) == std::end(kOthers)) body(signal);
   }
 }
 

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "common/wording.h"
-#include "io/kinds.h"
 #include "io/sheet_writer.h"
 
 namespace {

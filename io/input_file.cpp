@@ -21,7 +21,9 @@ InputFile::InputFile(const std::string& path)
   }
   regular_ = S_ISREG(info.st_mode);
   size_ = info.st_size;
-  if (regular_) position_ = ::lseek(fd_, 0, SEEK_CUR);  // standard input may have been read in part
+  if (!regular_) return;
+  position_ = ::lseek(fd_, 0, SEEK_CUR);  // standard input may have been read in part
+  if (position_ < 0) throw cannot("read", name_, errno);
 }
 
 InputFile::~InputFile() {

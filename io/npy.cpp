@@ -1,12 +1,21 @@
+// NumPy's .npy files: "\x93NUMPY", version, length, then a Python dict with descr, fortran_order, shape; then the values.
 #include "io/npy.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <limits>
+#include <memory>
 #include <optional>
 #include <string_view>
 
+#include "common/checked.h"
 #include "common/wording.h"
+#include "io/input_file.h"
 #include "io/python_literal.h"
+#include "io/row_reader.h"
+#include "io/writers.h"
+#include "network.h"
 
 namespace {
 
@@ -48,8 +57,16 @@ bool order_matters(const std::vector<std::int64_t>& shape) {
   return !empty && std::count(shape.begin(), shape.end(), 1) + 1 < static_cast<std::ptrdiff_t>(shape.size());
 }
 
-}  // namespace
+// (10, 64, 64, 3)
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "(";
+  for (const std::int64_t size : shape) text += std::to_string(size) + (shape.size() == 1 ? "," : ", ");
+  if (shape.size() > 1) text.resize(text.size() - 2);
+  return text + ")";
+}
 
+// Reads the header of a little-endian float32 array in C order, or in one that makes no difference -> its shape; the
+// values follow in the file. Takes every spelling that numpy.load takes; of any other array or file it says what was found.
 std::vector<std::int64_t> read_npy_header(InputFile& file) {
   const auto broken = [&](const std::string& why) {
     return Failure(kBadInput, file.name() + " is no .npy file: " + why + ".");
@@ -99,6 +116,82 @@ std::vector<std::int64_t> read_npy_header(InputFile& file) {
   return shape;
 }
 
+// Rows: float32, (N, row).
+class NpyRowReader : public RowReader {
+ public:
+  NpyRowReader(const std::string& path, const RowKind& kind) : file_(path), kind_(kind) {
+    const std::vector<std::int64_t> shape = read_npy_header(file_);
+    if (shape.empty() || std::vector<std::int64_t>(shape.begin() + 1, shape.end()) != kind.row) {
+      std::string expected = "(N";
+      for (const std::int64_t side : kind.row) expected += ", " + std::to_string(side);
+      throw Failure(kBadInput, name() + " holds an array of shape " + shape_text(shape) + "; " + kind.noun +
+                                   " has the shape " + expected + ").");
+    }
+    rows_ = shape[0];
+    if (rows_ > kMostFaces) {
+      throw Failure(kBadInput, name() + " says that it holds " + grouped(rows_) +
+                                   " faces; they are too many: a run makes at most " + grouped(kMostFaces) + ".");
+    }
+  }
+
+  const std::string& name() const override { return file_.name(); }
+  std::int64_t rows() const override { return rows_; }
+
+  std::int64_t read(std::int64_t count, float* to) override {
+    const std::size_t bytes = file_.read(to, static_cast<std::size_t>(count) * sizeof(float));
+    const std::int64_t got = static_cast<std::int64_t>(bytes / sizeof(float));
+    const float* const end = to + got;
+    const float* const bad =
+        kind_.finite ? std::find_if_not<const float*>(to, end, [](float x) { return std::isfinite(x); }) : end;
+    if (bad != end) {
+      throw Failure(kBadInput, name() + ": value " + place(taken_ + (bad - to)) + " is " +
+                                   (std::isnan(*bad) ? "NaN" : "infinite") + "; every value must be a finite number.");
+    }
+    taken_ += got;
+    return got;
+  }
+
+  std::int64_t most_left() const override {
+    return file_.regular() ? file_.bytes_left() / std::int64_t{sizeof(float)}
+                           : std::numeric_limits<std::int64_t>::max();
+  }
+
+  bool surplus() override {
+    char more;
+    return (file_.regular() || file_.ready()) && file_.read_some(&more, 1) != 0;
+  }
+
+ private:
+  // "[2, 17]" of the value i.
+  std::string place(std::int64_t i) const {
+    std::string text = "]";
+    for (auto side = kind_.row.rbegin(); side != kind_.row.rend(); i /= *side++) {
+      text = ", " + std::to_string(i % *side) + text;
+    }
+    return "[" + std::to_string(i) + text;
+  }
+
+  InputFile file_;
+  const RowKind kind_;
+  std::int64_t rows_ = 0;
+  std::int64_t taken_ = 0;  // values read
+};
+
+// Faces: float32, (N, 64, 64, 3).
+class NpyWriter : public FileWriter {
+ public:
+  NpyWriter(const std::string& path, std::int64_t faces) : FileWriter(path) {
+    const std::string header = make_npy_header({faces, net::kFaceH, net::kFaceW, net::kFaceC});
+    file_.append(header.data(), header.size());
+  }
+
+  void write(std::int64_t n, const float* faces) override {
+    file_.append(faces, static_cast<std::size_t>(n) * net::kFaceFloats * sizeof(float));
+  }
+};
+
+}  // namespace
+
 std::string make_npy_header(const std::vector<std::int64_t>& shape) {
   std::string dict = "{'descr': '<f4', 'fortran_order': False, 'shape': " + shape_text(shape) + ", }";
   const std::size_t before = kMagic.size() + 2 + 2;  // magic, version, length
@@ -112,9 +205,10 @@ std::string make_npy_header(const std::vector<std::int64_t>& shape) {
   return header + dict;
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text = "(";
-  for (const std::int64_t size : shape) text += std::to_string(size) + (shape.size() == 1 ? "," : ", ");
-  if (shape.size() > 1) text.resize(text.size() - 2);
-  return text + ")";
+std::unique_ptr<RowReader> open_npy_rows(const std::string& path, const RowKind& kind) {
+  return std::make_unique<NpyRowReader>(path, kind);
+}
+
+std::unique_ptr<FaceWriter> open_npy_faces(const std::string& path, std::int64_t faces) {
+  return std::make_unique<NpyWriter>(path, faces);
 }

@@ -1,25 +1,55 @@
 #include "io/output_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <utility>
 
 #include "common/wording.h"
 #include "io/paths.h"
-#include "io/transfer.h"
 #include "io/unfinished.h"
 
 namespace {
 
-// A path that cannot be written is the user's to mend, but for what the machine lacks.
-Failure cannot_open(const std::string& name, int error) {
-  for (const int lack : {ENOSPC, EDQUOT, EIO, EMFILE, ENFILE, ENOMEM}) {
-    if (error == lack) return cannot("write", name, error, kMachine);
+Failure cannot_open(const std::string& name, int error) { return cannot("write", name, error, kUsage); }
+
+// ---- Reads and writes that signals do not interrupt; writes go on until everything is done. `name` is for sentences.
+
+// Calls step(done), which writes some of the bytes [done, bytes) -> how many, as write(2) does.
+template <typename Step>
+void move_all(std::size_t bytes, const std::string& name, const Step& step) {
+  for (std::size_t done = 0; done < bytes;) {
+    const ssize_t moved = step(done);
+    if (moved < 0 && errno == EINTR) continue;
+    if (moved <= 0) throw cannot("write", name, moved < 0 ? errno : EIO);
+    done += static_cast<std::size_t>(moved);
   }
-  return cannot("write", name, error, kUsage);
 }
+
+void write_all(int fd, const void* data, std::size_t bytes, const std::string& name) {
+  const char* const from = static_cast<const char*>(data);
+  move_all(bytes, name, [&](std::size_t done) { return ::write(fd, from + done, bytes - done); });
+}
+
+void write_all_at(int fd, std::int64_t place, const void* data, std::size_t bytes, const std::string& name) {
+  const char* const from = static_cast<const char*>(data);
+  move_all(bytes, name, [&](std::size_t done) {
+    return ::pwrite(fd, from + done, bytes - done, static_cast<off_t>(place + static_cast<std::int64_t>(done)));
+  });
+}
+
+std::size_t read_some_at(int fd, std::int64_t place, void* data, std::size_t bytes, const std::string& name) {
+  for (;;) {
+    const ssize_t got = ::pread(fd, data, bytes, static_cast<off_t>(place));
+    if (got >= 0) return static_cast<std::size_t>(got);
+    if (errno != EINTR) throw cannot("read", name, errno);
+  }
+}
+
+// ---- Files without a name, and files that cannot be replaced
 
 std::string link_to(const Descriptor& file) { return "/proc/self/fd/" + std::to_string(file.get()); }
 
@@ -28,6 +58,31 @@ std::string link_to(const Descriptor& file) { return "/proc/self/fd/" + std::to_
 Descriptor open_nameless(const std::string& folder, mode_t mode) {
   Descriptor file(::open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, mode));
   return file.is_open() && ::access(link_to(file).c_str(), F_OK) == 0 ? std::move(file) : Descriptor();
+}
+
+// A temporary name is in use while its file is locked, and a killed run loses its locks. Removes what such runs have left:
+// `start` and digits or dots, in this folder.
+void remove_abandoned(const std::string& folder, const std::string& start) {
+  std::error_code none;
+  for (const auto& file : std::filesystem::directory_iterator(folder, none)) {
+    const std::string name = file.path().filename();
+    if (name.rfind(start, 0) != 0 || name.find_first_not_of("0123456789.", start.size()) != name.npos) continue;
+    const Descriptor left(::open(file.path().c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (left.is_open() && ::flock(left.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(file.path().c_str());
+  }
+}
+
+// Makes a file of this name, locked; EEXIST as errno where somebody has the name, or takes it away at this moment.
+Descriptor create_locked(const char* name, mode_t mode) {
+  Descriptor file(::open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+  struct stat now;
+  if (!file.is_open() || ::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (file.is_open() && errno == EWOULDBLOCK) errno = EEXIST;
+    return errno == EEXIST ? Descriptor() : std::move(file);  // a file system may know no locks
+  }
+  if (::fstat(file.get(), &now) == 0 && now.st_nlink > 0) return file;
+  errno = EEXIST;
+  return Descriptor();
 }
 
 // Why a file that may be written cannot be replaced by another of its name; "" where it can.
@@ -50,7 +105,7 @@ std::string why_irreplaceable(const std::string& path) {
 }  // namespace
 
 OutputFile::OutputFile(const std::string& path, Order order)
-    : name_(path == "-" ? "standard output" : quoted(path)), written_name_(name_) {
+    : name_(path == "-" ? "standard output" : ::quoted(path)), written_name_(name_) {
   struct stat old = {};
   if (path == "-") {
     target_file_ = Descriptor(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0));
@@ -88,11 +143,13 @@ OutputFile::~OutputFile() { remove_temporary_name(); }
 void OutputFile::open_beside_target() {
   const std::string folder = folder_of(target_), base = target_.substr(target_.rfind('/') + 1);
   if (base.empty()) throw cannot_open(name_, target_.empty() ? ENOENT : EISDIR);
-  temporary_ = folder + "." + base.substr(0, 200) + ".partial." + std::to_string(::getpid());  // of at most 255 bytes
+  const std::string start = "." + base.substr(0, 200) + ".partial.";  // a name has at most 255 bytes
+  temporary_ = folder + start + std::to_string(::getpid());
   written_ = open_nameless(folder, mode_);
   if (written_.is_open()) return;
+  remove_abandoned(folder, start);
   const int error = take_temporary_name([this](const char* name) {
-    written_ = Descriptor(::open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode_));
+    written_ = create_locked(name, mode_);
     return written_.is_open();
   });
   if (error == 0) return;
@@ -105,7 +162,7 @@ void OutputFile::open_scratch() {
   const char* const variable = std::getenv("TMPDIR");
   const std::string folder = variable != nullptr && *variable != '\0' ? variable : "/tmp";
   std::string path = folder + "/facegen.XXXXXX";
-  written_name_ = "the scratch file " + quoted(path) + " (folder: $TMPDIR, else /tmp)";
+  written_name_ = "the scratch file " + ::quoted(path) + " (folder: $TMPDIR, else /tmp)";
   written_ = Descriptor(::open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
   if (written_.is_open()) return;
   written_ = Descriptor(::mkostemp(&path[0], O_CLOEXEC));

@@ -3,12 +3,32 @@
 #define FACEGEN_IO_OUTPUT_FILE_H_
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
-#include "io/descriptor.h"
+// An open file that closes itself.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+  int get() const { return fd_; }
+  bool is_open() const { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
 
 // Written to a file without a name in the target's folder, until publish() names it: whatever ends the run before that
 // leaves nothing behind, and what was there before stays. Where the file system knows no such files it has a temporary

@@ -17,3 +17,13 @@ std::string follow_links(std::string path) {
   }
   return path;
 }
+
+bool has_ending(std::string_view path, std::string_view ending) {
+  if (path.size() < ending.size()) return false;
+  path.remove_prefix(path.size() - ending.size());
+  for (std::size_t i = 0; i < ending.size(); ++i) {
+    const char lower = path[i] >= 'A' && path[i] <= 'Z' ? static_cast<char>(path[i] - 'A' + 'a') : path[i];
+    if (lower != ending[i]) return false;
+  }
+  return true;
+}

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "common/wording.h"
-#include "io/kinds.h"
+#include "io/writers.h"
 
 #ifdef FACEGEN_PNG
 

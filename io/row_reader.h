@@ -7,11 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "io/paths.h"
+
 struct RowKind {
   const char* noun;               // for sentences: "noise"
   std::vector<std::int64_t> row;  // {100}, {64, 64, 3}
   bool finite;                    // whether infinite and NaN are refused
-  std::int64_t floats() const;    // of a row
 };
 
 // The kind of file goes by its ending: .npy, else text; "-" is standard input (text). What is wrong with the file is a
@@ -36,5 +37,9 @@ class RowReader {
 // The two kinds behind open().
 std::unique_ptr<RowReader> open_text_rows(const std::string& path, const RowKind& kind, int threads);
 std::unique_ptr<RowReader> open_npy_rows(const std::string& path, const RowKind& kind);
+
+inline std::unique_ptr<RowReader> RowReader::open(const std::string& path, const RowKind& kind, int threads) {
+  return has_ending(path, ".npy") ? open_npy_rows(path, kind) : open_text_rows(path, kind, threads);
+}
 
 #endif  // FACEGEN_IO_ROW_READER_H_

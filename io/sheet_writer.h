@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "io/file_writer.h"
+#include "io/writers.h"
 #include "network.h"
 
 // Gathers one row of cells, a band, and hands it on as soon as it is complete: more is never held.

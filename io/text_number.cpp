@@ -1,5 +1,8 @@
 #include "io/text_number.h"
 
+#include <locale.h>
+#include <stdlib.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -63,56 +66,14 @@ const char* parse_short_decimal(const char* first, const char* last, float* valu
   return at;
 }
 
-// Any decimal at all, however long and whatever its exponent: [-]digits[.digits][e[+-]digits], as far as it goes. Its
-// digits, of which the first 160 and the knowledge of a rest decide, are brought into a form that std::from_chars
-// rounds. Too small gives 0, too large infinity, of which from_chars says only that one of them is so.
+// Any decimal at all, however long and whatever its exponent, at the start of a word. Too small gives 0, too large
+// infinity, of which from_chars says only that one of them is so.
 std::from_chars_result parse_any_decimal(const char* first, const char* last, float* value) {
-  constexpr std::size_t kMostDigits = 160;              // the middle between two floats has at most 113
-  constexpr std::int64_t kFar = std::int64_t{1} << 40;  // more than a word has digits: beyond is too large, or 0
-  constexpr std::int64_t kBeyond = 60;                  // decimal exponents that no float has
-  const bool negative = first < last && *first == '-';
-  std::string digits;         // without zeros in front
-  std::int64_t exponent = 0;  // the value is 0.digits x 10^exponent
-  bool any = false, point = false, rest = false;
-  const char* at = first + negative;
-  for (; at < last && (is_digit(*at) || (*at == '.' && !point)); ++at) {
-    if (*at == '.') {
-      point = true;
-      continue;
-    }
-    any = true;
-    if (digits.empty() && *at == '0') {
-      exponent -= point;
-      continue;
-    }
-    exponent += !point;
-    if (digits.size() < kMostDigits) {
-      digits += *at;
-    } else {
-      rest = rest || *at != '0';
-    }
-  }
-  if (!any) return {first, std::errc::invalid_argument};
-  if (rest) digits += '1';
-
-  if (at < last && (*at == 'e' || *at == 'E')) {
-    const char* power = at + 1;
-    const bool below = power < last && *power == '-';
-    if (power < last && (*power == '-' || *power == '+')) ++power;
-    std::int64_t written = 0;
-    for (; power < last && is_digit(*power); at = ++power) {
-      written = std::min(10 * written + (*power - '0'), kFar);
-    }
-    exponent += below ? -written : written;
-  }
-
-  float size = exponent < 0 || digits.empty() ? 0.0f : std::numeric_limits<float>::infinity();
-  if (!digits.empty() && exponent > -kBeyond && exponent < kBeyond) {
-    const std::string text = "0." + digits + "e" + std::to_string(exponent);
-    std::from_chars(text.data(), text.data() + text.size(), size);  // leaves `size` where it is out of range
-  }
-  *value = negative ? -size : size;
-  return {at, std::errc()};
+  static const locale_t plain = ::newlocale(LC_ALL_MASK, "C", nullptr);
+  const std::string word(first, skip_word(first, last));
+  char* end = nullptr;
+  *value = ::strtof_l(word.c_str(), &end, plain);
+  return {first + (end - word.c_str()), std::errc()};
 }
 
 // std::from_chars knows no leading '+'. Passes one, unless another sign follows.

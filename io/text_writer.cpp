@@ -11,10 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "io/file_writer.h"
-#include "io/kinds.h"
 #include "io/parallel.h"
 #include "io/text_number.h"
+#include "io/writers.h"
 #include "network.h"
 
 namespace {

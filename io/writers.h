@@ -7,6 +7,8 @@
 #include <memory>
 #include <string>
 
+#include "io/output_file.h"
+
 class FaceWriter {
  public:
   // Numbers: .npy, else text ("%.4f " as C's printf gives it). "-" is standard output (text), "none" writes nothing.
@@ -29,5 +31,22 @@ class FaceWriter {
   // Why publish() writes over the old file rather than replace it, as the end of a sentence; "" where it does not.
   virtual std::string irreplaceable() const { return ""; }
 };
+
+// The kinds behind open_*, with what they have in common: the file.
+class FileWriter : public FaceWriter {
+ public:
+  void finish() override { file_.finish(); }
+  void publish() final { file_.publish(); }
+  std::string irreplaceable() const final { return file_.irreplaceable(); }
+
+ protected:
+  explicit FileWriter(const std::string& path, OutputFile::Order order = OutputFile::kInOrder) : file_(path, order) {}
+  OutputFile file_;
+};
+
+std::unique_ptr<FaceWriter> open_text_faces(const std::string& path, std::int64_t faces, int threads);
+std::unique_ptr<FaceWriter> open_npy_faces(const std::string& path, std::int64_t faces);
+std::unique_ptr<FaceWriter> open_bmp_sheet(const std::string& path, std::int64_t faces, int threads);
+std::unique_ptr<FaceWriter> open_png_sheet(const std::string& path, std::int64_t faces, int threads);
 
 #endif  // FACEGEN_IO_WRITERS_H_

@@ -41,9 +41,11 @@ def text(numbers):
     """report.md, resolved."""
     source = (REPORT / "report.md").read_text(encoding="utf-8")
     source = re.sub(r"\{\{table:(\w+)\}\}", lambda m: tables.TABLES[m[1]](numbers), source)
-    # A unit stays on the line of its number.
+    # A unit stays on the line of its number, a version with its name, a size of two numbers together.
+    source = re.sub(r"(?<=\d) x (?=\d)|(?<=PyTorch) (?=\d)", lambda m: m[0].replace(" ", "\u00a0"),
+                    sources.resolve(source, numbers))
     return re.sub(r"(?<=\d) (?=(?:[TG]FLOP/s|[kM]?faces/s|[kKMG]i?B(?:/s)?|[mµ]s|s|MHz|W|million|times|%)\b|%)", "\u00a0",
-                  sources.resolve(source, numbers))
+                  source)
 
 
 def how_fast(numbers):

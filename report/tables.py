@@ -5,8 +5,10 @@ from sources import GPUS, LAYER_NAMES, SPLITS, Numbers, exponent, map_bytes, mul
 
 def table(head, align, rows):
     """Markdown; align: one of l and r a column."""
+    used = [any(str(row[i]) for row in rows) for i in range(len(head))]  # a column that says nothing goes
     rule = ["---:" if a == "r" else ":---" for a in align]
-    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in (head, rule, *rows))
+    return "\n".join("| " + " | ".join(str(cell) for cell, wanted in zip(row, used) if wanted) + " |"
+                     for row in (head, rule, *rows))
 
 
 def layers(n: Numbers):
@@ -87,7 +89,7 @@ def tiles(n: Numbers):
                      key=lambda t: -t["tflops"])
         for t in (own[0], own[-1]):
             rows.append([layer, f"{t['faces']} x {t['channels']}", t["depth"], t["stages"], t["blocks_per_sm"],
-                         t["tflops"]])
+                         significant(t["tflops"], 3)])
     return table(["layer", "tile", "depth", "stages", "blocks/SM", "TFLOP/s"], "lrrrrr", rows)
 
 

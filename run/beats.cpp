@@ -1,6 +1,7 @@
 #include "run/beats.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -23,11 +24,11 @@ struct Place {
 double Beats::patience() {
   const char* text = std::getenv("FACEGEN_PATIENCE");
   if (!text || !*text) return 0;
-  char* end = nullptr;
-  const double seconds = std::strtod(text, &end);
-  if (*end || !(seconds > 0 && seconds < 1e9)) {
+  double seconds = 0;
+  const char* const end = text + std::strlen(text);
+  if (std::from_chars(text, end, seconds).ptr != end || !(seconds >= 1 && seconds < 1e9)) {
     throw Failure(kUsage, "FACEGEN_PATIENCE='" + std::string(text) +
-                              "' is no number of seconds for which a rank may say nothing, such as 60");
+                              "' is no number of seconds, 1 or more, for which a rank may say nothing, such as 60");
   }
   return seconds;
 }

@@ -1,5 +1,6 @@
 #include "run/daemon.h"
 
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -7,48 +8,83 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <system_error>
+#include <thread>
 
+#include "common/failure.h"
 #include "run/launch.h"  // defines: launched_rank, process_ended
 
 namespace {
 
-// Has a connection to another host break when nothing has come through it for half a minute.
-void keep_alive(int socket) {
+constexpr int kBreak = 30;  // s without an answer after which a connection breaks,
+constexpr int kSay = 25;    // and after which we say so, before the daemon does
+std::atomic<bool> g_over{false};
+
+// Has a connection to another host break when nothing has come through it for kBreak -> that host's address where
+// nothing has come for kSay, else "". What the launcher still sends there to end the job then breaks it soon.
+std::string watch(int socket) {
   sockaddr_storage peer = {};
   socklen_t size = sizeof peer;
-  if (getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return;
-  if (peer.ss_family != AF_INET && peer.ss_family != AF_INET6) return;
+  if (getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return "";
+  if (peer.ss_family != AF_INET && peer.ss_family != AF_INET6) return "";
+  tcp_info info = {};
+  socklen_t info_size = sizeof info;
+  const bool silent = getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &info_size) == 0 &&
+                      info.tcpi_state == TCP_ESTABLISHED && info.tcpi_last_ack_recv > kSay * 1000;
   const auto set = [socket](int level, int option, int value) {
     setsockopt(socket, level, option, &value, sizeof value);
   };
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, 10);         // s; then a question
-  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);         // every 5 s,
-  set(IPPROTO_TCP, TCP_KEEPCNT, 4);           // and after four without an answer the end
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 30000);  // ms; the same for what was sent
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 10);                                // s; then a question, which a kernel answers,
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);                                // every 5 s,
+  set(IPPROTO_TCP, TCP_KEEPCNT, (kBreak - 10) / 5);                  // until it breaks
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, (silent ? 3 : kBreak) * 1000);  // ms; the same for what was sent
+  char address[NI_MAXHOST] = "?";
+  getnameinfo(reinterpret_cast<sockaddr*>(&peer), size, address, sizeof address, nullptr, 0, NI_NUMERICHOST);
+  return silent ? address : "";
+}
+
+// The sockets of a process.
+std::string watch_all_of(pid_t process) {
+  std::string silent;
+  const int descriptor = int(syscall(SYS_pidfd_open, process, 0));
+  std::error_code none;
+  for (const auto& file : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/fd", none)) {
+    const int copy = int(syscall(SYS_pidfd_getfd, descriptor, std::atoi(file.path().filename().c_str()), 0));
+    if (copy < 0) continue;
+    silent = std::max(silent, watch(copy));
+    close(copy);
+  }
+  close(descriptor);
+  return silent;
 }
 
 }  // namespace
 
-void notice_lost_hosts(int process) {
+void notice_lost_hosts(int process) try {
 #ifdef SYS_pidfd_getfd
-  if (process == 0 || std::getenv("OMPI_MCA_oob_tcp_keepalive_time")) return;
-  const int daemon = int(syscall(SYS_pidfd_open, process, 0));
-  std::error_code none;
-  for (const auto& file : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/fd", none)) {
-    const int copy = int(syscall(SYS_pidfd_getfd, daemon, std::atoi(file.path().filename().c_str()), 0));
-    if (copy < 0) continue;
-    keep_alive(copy);
-    close(copy);
-  }
-  close(daemon);
+  if (std::getenv("OMPI_MCA_oob_tcp_keepalive_time")) return;
+  std::thread([process] {
+    for (; !g_over; std::this_thread::sleep_for(std::chrono::seconds(1))) {
+      const std::string silent = std::max(process ? watch_all_of(process) : "", watch_all_of(getpid()));
+      if (silent.empty() || g_over) continue;
+      throw Failure(kMachine,
+                    "the host at " + silent + " has answered nothing for " + std::to_string(kSay) +
+                        " s, so the job ends: its network link was cut, or it stopped; mend that, or do without it");
+    }
+  }).detach();
 #endif
+} catch (const std::system_error&) {  // no thread to be had
 }
+
+void hosts_may_go() { g_over = true; }
 
 void clean_up_behind(int process) {
   if (process == 0 || !process_ended(process)) return;

@@ -6,10 +6,11 @@
 #include <utility>
 
 #include "common/failure.h"  // defines: Failure
-#include "common/profile.h"  // defines: ProfileTimer, profile_add
+#include "common/profile.h"  // defines: Profile, ProfileTimer
 #include "network.h"         // defines: net::
 
-DeviceThreads::DeviceThreads(Devices devices) : devices_(std::move(devices)), busy_(devices_.size()) {
+DeviceThreads::DeviceThreads(Devices devices, Profile& profile)
+    : devices_(std::move(devices)), profile_(profile), busy_(devices_.size()) {
   try {
     for (const auto& device : devices_) threads_.emplace_back([this, &device] { serve(*device); });
     while (!done(1000000)) {
@@ -92,7 +93,7 @@ void DeviceThreads::compute(Device& device) {
   if (network_) {
     const ProfileTimer timer;
     device.load_network(network_);
-    profile_add("load network", device.name(), timer.seconds(), net::kNetworkBytes, 0);
+    profile_.add("load network", device.name(), timer.seconds(), net::kNetworkBytes, 0);
   }
   const ProfileTimer timer;
   const std::vector<KernelFaces> before = device.faces_by_kernel();
@@ -133,11 +134,11 @@ void DeviceThreads::compute(Device& device) {
     }
     throw;
   }
-  profile_add("compute", device.name(), timer.seconds(), faces_done * std::int64_t(net::kFaceFloats * sizeof(float)),
-              faces_done, device.peak_flops());
+  profile_.add("compute", device.name(), timer.seconds(), faces_done * std::int64_t(net::kFaceFloats * sizeof(float)),
+               faces_done, device.peak_flops());
   const std::vector<KernelFaces> after = device.faces_by_kernel();
   for (std::size_t k = 0; k < after.size(); ++k) {
     const std::int64_t faces = after[k].faces - before[k].faces;
-    if (faces > 0) profile_add("by kernels: " + after[k].kernels, device.name(), 0, 0, faces);
+    if (faces > 0) profile_.add("by kernels: " + after[k].kernels, device.name(), 0, 0, faces);
   }
 }

@@ -12,14 +12,15 @@
 #include <thread>
 #include <vector>
 
-#include "run/chunks.h"  // defines: Share
-#include "run/device.h"  // defines: Device, Devices
-#include "run/sinks.h"   // defines: Sink
+#include "common/profile.h"  // defines: Profile
+#include "run/chunks.h"      // defines: Share
+#include "run/device.h"      // defines: Device, Devices
+#include "run/sinks.h"       // defines: Sink
 
 class DeviceThreads {
  public:
   // Starts a thread for each device and attaches it. Throws what attach() threw.
-  explicit DeviceThreads(Devices devices);
+  DeviceThreads(Devices devices, Profile& profile);
   ~DeviceThreads();
   DeviceThreads(const DeviceThreads&) = delete;
   DeviceThreads& operator=(const DeviceThreads&) = delete;
@@ -45,6 +46,7 @@ class DeviceThreads {
   bool take(std::size_t* i);
 
   const Devices devices_;
+  Profile& profile_;
   std::vector<std::thread> threads_;
 
   std::mutex mutex_;                 // guards all below; the call's arrays are set while no device is at work

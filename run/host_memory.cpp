@@ -22,13 +22,6 @@ std::string link_target(const std::string& path) {
   return std::string(target, length > 0 ? std::size_t(length) : 0);
 }
 
-// Maps a file, or new memory where there is none (-1). nullptr where it cannot be mapped.
-void* map_pages(int file, std::size_t bytes) {
-  const int flags = file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
-  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, file, 0);
-  return data == MAP_FAILED ? nullptr : data;
-}
-
 // All pages into this process' page table, large ones where the system has them: a first touch during the run costs as
 // much as the copying of a page. Zeroing is most of the work: several threads share it. Best effort, as older kernels
 // cannot.
@@ -46,24 +39,25 @@ void touch_pages(void* data, std::size_t bytes) {
 
 }  // namespace
 
+std::unique_ptr<HostMemory> HostMemory::map(int file, std::size_t bytes, std::int64_t name) {
+  const int flags = file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, file, 0);
+  if (data != MAP_FAILED) return std::unique_ptr<HostMemory>(new HostMemory(data, bytes, file, name));
+  if (file >= 0) close(file);
+  return nullptr;
+}
+
 std::unique_ptr<HostMemory> HostMemory::make(std::size_t bytes, NumaNodes nodes, bool for_others) {
   std::random_device random;
   const std::int64_t name = (std::int64_t(random() >> 1) << 32) | random();
   const int file = for_others ? memfd_create(file_name(name).c_str(), MFD_CLOEXEC) : -1;
-  if (for_others && (file < 0 || ftruncate(file, off_t(bytes)) != 0)) {
-    if (file >= 0) close(file);
-    return nullptr;
-  }
-  void* data = map_pages(file, bytes);
-  if (!data) {
-    if (file >= 0) close(file);
-    return nullptr;
-  }
-  std::unique_ptr<HostMemory> memory(new HostMemory(data, bytes, file, name));
-  place_pages(data, bytes, nodes);  // where the kernel would not: memory as it comes
+  if (for_others && file < 0) return nullptr;
+  std::unique_ptr<HostMemory> memory = map(file, bytes, name);
+  if (!memory) return nullptr;
+  place_pages(memory->data_, bytes, nodes);  // where the kernel would not: memory as it comes
   // Why: a page of a file that cannot be had later on would be a SIGBUS in the middle of the run.
   if (for_others && posix_fallocate(file, 0, off_t(bytes)) != 0) return nullptr;
-  touch_pages(data, bytes);
+  touch_pages(memory->data_, bytes);
   return memory;
 }
 
@@ -73,13 +67,9 @@ std::unique_ptr<HostMemory> HostMemory::open(const Ticket& ticket) {
   if (link_target(path) != "/memfd:" + file_name(ticket.name) + " (deleted)") return nullptr;
   const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (file < 0) return nullptr;
-  void* data = map_pages(file, std::size_t(ticket.bytes));
-  if (!data) {
-    close(file);
-    return nullptr;
-  }
-  touch_pages(data, std::size_t(ticket.bytes));
-  return std::unique_ptr<HostMemory>(new HostMemory(data, std::size_t(ticket.bytes), file, ticket.name));
+  std::unique_ptr<HostMemory> memory = map(file, std::size_t(ticket.bytes), ticket.name);
+  if (memory) touch_pages(memory->data_, memory->bytes_);
+  return memory;
 }
 
 HostMemory::~HostMemory() {

@@ -32,6 +32,8 @@ class HostMemory {
   Ticket ticket() const;
 
  private:
+  // Maps a file, which it takes over, or new memory (-1).
+  static std::unique_ptr<HostMemory> map(int file, std::size_t bytes, std::int64_t name);
   HostMemory(void* data, std::size_t bytes, int file, std::int64_t name)
       : data_(data), bytes_(bytes), file_(file), name_(name) {}
 

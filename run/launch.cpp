@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <sstream>
 #include <string>
@@ -43,33 +44,44 @@ const char* srun_tasks() {
   return std::getenv("SLURM_STEP_NUM_TASKS");
 }
 
-// mpirun, other launchers by PMI, srun; nullptr without any.
-const char* launched_processes_text() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
+// The first of these variables that is set; nullptr without any.
+const char* first_of(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
     if (const char* text = std::getenv(name)) return text;
   }
-  return srun_tasks();
+  return nullptr;
+}
+
+// By mpirun, other launchers by PMI, srun; nullptr without any.
+const char* launched_processes_text() {
+  const char* text = first_of({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"});
+  return text ? text : srun_tasks();
 }
 
 // ---- Binding by mpirun
 
 using Words = std::vector<std::string>;
 
-bool starts_with(const std::string& text, const std::string& start) { return text.rfind(start, 0) == 0; }
-
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   return text;
 }
 
+std::string base_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
 bool holds_any(const std::string& text, const Words& parts) {
   return std::any_of(parts.begin(), parts.end(), [&](const std::string& part) { return text.find(part) != text.npos; });
 }
 
-// That this parameter of Open MPI 4 (hwloc_base_, rmaps_base_, orte_) or 5 (hwloc_default_, rmaps_default_), or this
-// value of --map-by, binds.
-bool parameter_binds(const std::string& name, const std::string& value) {
-  if (holds_any(name, {"mapping_policy"})) return holds_any(value, {"pe=", "pe-list", "rankfile"});
+// That this option of mpirun, or this parameter of Open MPI 4 (hwloc_base_, rmaps_base_, orte_) or 5 (hwloc_default_,
+// rmaps_default_), binds; in lower case.
+bool binds(std::string name, const std::string& value) {
+  name.erase(0, name.find_first_not_of('-'));
+  std::replace(name.begin(), name.end(), '-', '_');
+  for (const char* file : {"tune", "am", "app", "rf"}) {  // of further options, which may say anything
+    if (name == file) return true;
+  }
+  if (holds_any(name, {"mapping_policy", "map_by"})) return holds_any(value, {"pe=", "pe-list", "rankfile"});
   return holds_any(name, {"binding_policy", "bind_to", "cpu_set", "cpu_list", "slot_list", "rankfile", "rank_file_path",
                           "cpus_per_rank", "cpus_per_proc"});
 }
@@ -78,25 +90,17 @@ bool parameter_binds(const std::string& name, const std::string& value) {
 bool variable_binds(const std::string& variable) {
   const std::size_t equals = variable.find('='), prefix = variable.find("_mca_");
   if (equals == variable.npos || prefix == variable.npos || prefix > equals) return false;
-  return parameter_binds(variable.substr(prefix + 5, equals - prefix - 5), variable.substr(equals + 1));
+  return binds(variable.substr(prefix + 5, equals - prefix - 5), variable.substr(equals + 1));
 }
 
-// A command line of mpirun, in lower case. A file of further options may say anything, so it counts; and so does a
-// program that binds, in front of ours.
+// A command line of mpirun, in lower case: its options, its parameters (--mca NAME VALUE, --prtemca ...), and a program
+// that binds, in front of ours.
 bool command_binds(const Words& words) {
   for (std::size_t i = 0; i < words.size(); ++i) {
-    const std::string word = words[i].substr(words[i].rfind('/') + 1);
-    if (word == "taskset" || word == "numactl" || word == "hwloc-bind") return true;
-    if (word[0] != '-' || i + 1 == words.size()) continue;
-    std::string option = word.substr(std::min(word.size(), word.find_first_not_of('-')));
-    std::replace(option.begin(), option.end(), '-', '_');
-    for (const char* other : {"tune", "am", "app", "rf"}) {
-      if (option == other) return true;
-    }
-    if (option == "map_by") option = "mapping_policy";
-    if (parameter_binds(option, words[i + 1])) return true;
-    const bool parameter = option.size() >= 3 && option.substr(option.size() - 3) == "mca";  // --mca, --prtemca ...
-    if (parameter && i + 2 < words.size() && parameter_binds(words[i + 1], words[i + 2])) return true;
+    if (holds_any(" " + base_name(words[i]) + " ", {" taskset ", " numactl ", " hwloc-bind "})) return true;
+    const std::string before = i > 0 ? words[i - 1] : "";
+    const bool parameter = before[0] == '-' && before.size() > 3 && before.substr(before.size() - 3) == "mca";
+    if ((words[i][0] == '-' || parameter) && i + 1 < words.size() && binds(words[i], words[i + 1])) return true;
   }
   return false;
 }
@@ -107,7 +111,7 @@ bool file_binds(const std::string& path) {
   for (std::string line; std::getline(file, line);) {
     line = lower(line.substr(0, line.find('#')));
     const std::size_t equals = line.find('=');
-    if (equals != line.npos && parameter_binds(line.substr(0, equals), line.substr(equals + 1))) return true;
+    if (equals != line.npos && binds(line.substr(0, equals), line.substr(equals + 1))) return true;
   }
   return false;
 }
@@ -133,11 +137,9 @@ Daemon find_daemon() {
   for (pid_t process = parent_of(getpid()); process > 1; process = parent_of(process)) {
     const Words command = words_of(process, "cmdline");
     if (command.empty()) continue;
-    const std::string name = command[0].substr(command[0].rfind('/') + 1);
-    for (const char* mpirun : {"mpirun", "mpiexec", "orterun", "prterun"}) {
-      if (starts_with(name, mpirun)) return {process, true, command};
-    }
-    if (name == "orted" || name == "prted") return {process, false, command};
+    const std::string name = " " + base_name(command[0]);
+    if (holds_any(name, {" mpirun", " mpiexec", " orterun", " prterun"})) return {process, true, command};
+    if (name == " orted" || name == " prted") return {process, false, command};
   }
   return {};
 }
@@ -152,19 +154,12 @@ int launched_processes() {
 }
 
 int launched_rank() {
-  if (launched_processes() == 1) return 0;
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
-    if (const char* text = std::getenv(name)) return std::atoi(text);
-  }
-  return 0;
+  const char* text = first_of({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"});
+  return text && launched_processes() > 1 ? std::atoi(text) : 0;
 }
 
 bool launched_with_mpi() {
-  if (launched_processes() == 1) return false;
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
-    if (std::getenv(name)) return true;
-  }
-  return false;
+  return launched_processes() > 1 && first_of({"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"});
 }
 
 int daemon_process() { return find_daemon().process; }

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "common/cgroup.h"
+#include "common/limits.h"
 #include "run/cpus.h"
 #include "run/launch.h"
 
@@ -16,8 +16,6 @@ std::string host_name() {
   gethostname(name, sizeof name - 1);
   return name;
 }
-
-int g_usable_cpus = 0;  // 0: not known yet
 
 // Options of mpirun hold for the whole job, but not every rank sees them.
 void undo_default_binding() {
@@ -37,7 +35,7 @@ void Transfers::wait_all() {
 
 std::string rank_place() { return rank_count() == 1 ? "" : "rank " + std::to_string(rank()) + " on " + host_name(); }
 
-void share_cpus() {
+int shared_cpus() {
   undo_default_binding();
   const CpuSet mine = CpuSet::of(0);
   const std::vector<std::int64_t> leaders = all_gather(std::int64_t(node_place().leader));
@@ -57,10 +55,7 @@ void share_cpus() {
   }
   const double quota = cgroup_cpus();
   if (quota > 0) part = std::min(part, std::ceil(quota / node_place().count));
-  g_usable_cpus = std::max(1, int(part + 1e-6));  // thirds may not add up
+  return std::max(1, int(part + 1e-6));  // thirds may not add up
 }
 
-int usable_cpus() {
-  if (g_usable_cpus == 0 && rank_count() == 1) share_cpus();
-  return std::max(1, std::min(g_usable_cpus, requested_threads()));
-}
+int usable_cpus() { return std::min(granted_cpus(), requested_threads()); }

@@ -45,8 +45,9 @@ struct NodePlace {
 NodePlace node_place();
 
 // Collective: takes back the CPUs that mpirun keeps away from its ranks by default, and shares each CPU out among the
-// ranks of its node that may run on it.
-void share_cpus();
+// ranks of its node that may run on it. Returns this rank's part, which granted_cpus() gives from then on.
+int shared_cpus();
+int granted_cpus();
 
 // How many threads this rank should have: its part of the CPUs and of the control group's quota, and no more than
 // OpenMP's and the scheduler's variables say.

@@ -23,6 +23,7 @@ struct Job {
   int rank = 0, count = 1;
   NodePlace node = {0, 1, 0};
   bool starting = false;  // MPI_Init is under way
+  int cpus = 0;           // this rank's; 0: not known yet
   int daemon = 0;         // of the launcher, above this process; 0: none
 };
 Job g_job;
@@ -63,7 +64,7 @@ void ranks_start(int* argc, char*** argv) {
     MPI_CHECK(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
     g_job.starting = false;
   }
-  if (!ranks_join()) share_cpus();
+  if (!ranks_join()) g_job.cpus = shared_cpus();
   if (rank_count() > 1 && node_place().index == 0) notice_lost_hosts(g_job.daemon);
   if (rank_count() == 1 && launched_processes() > 1) {
     throw Failure(kUsage, "started as " + std::to_string(launched_processes()) +
@@ -90,7 +91,7 @@ bool ranks_join() {
   g_job.node.leader = g_job.rank;
   MPI_CHECK(MPI_Bcast(&g_job.node.leader, 1, MPI_INT, 0, node));
   MPI_CHECK(MPI_Comm_free(&node));
-  share_cpus();
+  g_job.cpus = shared_cpus();
   return true;
 }
 
@@ -105,8 +106,13 @@ void ranks_finish() {
   if (g_job.ours == MPI_COMM_NULL) return;
   MPI_CHECK(MPI_Comm_free(&g_job.ours));
   MPI_CHECK(PMPI_Finalize());  // MPI's own: in facegen_custom MPI_Finalize is the unit's, and does nothing
+  hosts_may_go();
 }
 
+int granted_cpus() {
+  if (g_job.cpus == 0) g_job.cpus = shared_cpus();  // of a driver that started no MPI
+  return g_job.cpus;
+}
 int rank() { return g_job.rank; }
 int rank_count() { return g_job.count; }
 NodePlace node_place() { return g_job.node; }

@@ -11,11 +11,12 @@ void ranks_start(int*, char***) {
     throw Failure(kUsage, "started as " + std::to_string(launched_processes()) +
                               " processes, but this program was built without MPI: start it as one");
   }
-  share_cpus();
+  shared_cpus();
 }
 void ranks_finish() {}
 bool ranks_join() { return false; }
 void ranks_leave() {}
+int granted_cpus() { return shared_cpus(); }
 int rank() { return 0; }
 int rank_count() { return 1; }
 NodePlace node_place() { return {0, 1, 0}; }

@@ -5,12 +5,12 @@
 #include <utility>
 
 #include "common/failure.h"  // defines: Failure
-#include "common/profile.h"  // defines: ProfileTimer, profile_add
+#include "common/profile.h"  // defines: Profile, ProfileTimer
 #include "network.h"         // defines: net::
 #include "run/beats.h"       // defines: Beats
 #include "run/device.h"      // defines: Devices, count_gpus
 #include "run/ranks.h"       // defines: Transfers, rank, is_root, broadcast, all_gather, usable_cpus
-#include "run/sinks.h"       // defines: ResultArray, Outbox, SharedResultArray, SendBuffers
+#include "run/sinks.h"       // defines: Outbox, ResultArray, SendBuffers
 
 namespace {
 
@@ -18,11 +18,11 @@ constexpr int kPatience = 1000;  // us between two looks at the devices of a ran
 constexpr int kHaste = 50;       // and of one that has data under way to or from other ranks
 
 // network (net::kNetworkFloats), complete on rank 0, to every rank.
-void share_network(float* network, Beats& beats) {
+void share_network(float* network, Beats& beats, Profile& profile) {
   const ProfileTimer timer;
   const auto look = [&beats] { beats.look(); };
   broadcast_bytes(network, net::kNetworkBytes, beats.wanted() ? look : std::function<void()>());
-  profile_add("broadcast network", "", timer.seconds(), net::kNetworkBytes, 0);
+  profile.add("broadcast network", "", timer.seconds(), net::kNetworkBytes, 0);
 }
 
 }  // namespace
@@ -47,7 +47,9 @@ struct Run::Call {
 // ---------------------------------------------------------------------------------------------------------------------
 
 Run::Run(const facegen_options* options)
-    : options_(options ? *options : facegen_options()), driver_has_hooks_(options != nullptr) {}
+    : options_(options ? *options : facegen_options()),
+      driver_has_hooks_(options != nullptr),
+      profile_(options_.profile ? *options_.profile : unread_profile_) {}
 
 Run::~Run() {
   if (joined_job_) ranks_leave();
@@ -58,8 +60,8 @@ void Run::start() {
   joined_job_ = ranks_join();
   Devices devices = open_devices(options_.devices ? options_.devices : "", options_.threads, &note_);
   // The arrays of a driver without hooks lie in memory of its own, which no other rank can map.
-  team_ = gather_team(devices, driver_has_hooks_ && can_map_root_memory());
-  devices_ = std::make_unique<DeviceThreads>(std::move(devices));
+  team_ = gather_team(devices, driver_has_hooks_ && can_map_root_memory(), profile_);
+  devices_ = std::make_unique<DeviceThreads>(std::move(devices), profile_);
   if (!team_[rank()].in_place) need_send_buffers();
 }
 
@@ -141,9 +143,10 @@ void Run::compute_on_root(const Call& call, const float* network, const float* i
 
   // Its own devices are at work by now. Give the others what they need, and hold the results' places open.
   Beats beats(call.patience);
-  if (call.new_network && !call.all_in_place(team_)) share_network(const_cast<float*>(network), beats);  // only read
+  if (call.new_network && !call.all_in_place(team_))
+    share_network(const_cast<float*>(network), beats, profile_);  // only read
   const ProfileTimer timer;
-  std::int64_t others_done = 0, bytes = 0;  // faces that others have computed; received
+  std::int64_t own_done = 0, others_done = 0, bytes = 0;  // faces computed here, and by others; received
   Transfers transfers;
   for (int r = 1; r < rank_count(); ++r) {
     const bool in_place = call.in_place(team_[r]);
@@ -165,10 +168,11 @@ void Run::compute_on_root(const Call& call, const float* network, const float* i
     done = devices_->done(transfers.empty() ? kPatience : kHaste);
     transfers.poll();
     beats.look();
-    if (options_.progress) options_.progress(options_.progress_of, int(results.faces_done() + others_done));
+    for (const std::size_t i : results.take_ready()) own_done += chunks[i].faces;
+    if (options_.progress) options_.progress(options_.progress_of, int(own_done + others_done));
   }
   beats.end();
-  if (rank_count() > 1) profile_add("gather", "", timer.seconds(), bytes, others_done);
+  if (rank_count() > 1) profile_.add("gather", "", timer.seconds(), bytes, others_done);
 }
 
 // Gets its share of the noise, computes it, sends it chunk by chunk. In rank 0's arrays nothing moves but the news that
@@ -182,7 +186,7 @@ void Run::compute_elsewhere(const Call& call) {
     network = arrays_.place(call.network, net::kNetworkFloats);
   } else if (call.new_network) {
     network_.resize(net::kNetworkFloats);
-    share_network(network_.data(), beats);
+    share_network(network_.data(), beats, profile_);
     network = network_.data();
   }
 
@@ -193,14 +197,14 @@ void Run::compute_elsewhere(const Call& call) {
   if (call.in_place(team_[rank()])) {
     const std::size_t n = std::size_t(call.faces);
     noise = arrays_.place(call.noise, n * net::kNoise) + share.first * net::kNoise;
-    outbox = std::make_unique<SharedResultArray>(arrays_.place(call.outputs, n * net::kFaceFloats), chunks);
+    outbox = std::make_unique<ResultArray>(arrays_.place(call.outputs, n * net::kFaceFloats), chunks);
   } else {
     const ProfileTimer timer;
     received.resize(std::size_t(share.faces) * net::kNoise);
     noise = received.data();
     transfers.receive(0, 0, received.data(), received.size());
     for (; !transfers.empty(); transfers.poll()) beats.look();
-    profile_add("receive noise", "", timer.seconds(), share.faces * net::kNoiseBytes, share.faces);
+    profile_.add("receive noise", "", timer.seconds(), share.faces * net::kNoiseBytes, share.faces);
     need_send_buffers();
     outbox = std::make_unique<SendBuffers>(send_buffers_, chunks);
   }
@@ -209,7 +213,7 @@ void Run::compute_elsewhere(const Call& call) {
   const StopAtEnd stop{*devices_};
   for (bool done = false; !done || !transfers.empty();) {
     done = devices_->done(kHaste);
-    outbox->send_ready(transfers);
+    for (const std::size_t i : outbox->take_ready()) outbox->send(i, transfers);
     transfers.poll();
     beats.look();
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/profile.h"      // defines: Profile
 #include "facegen_hooks.h"       // defines: facegen_options
 #include "run/chunks.h"          // defines: Share
 #include "run/device_threads.h"  // defines: DeviceThreads
@@ -44,6 +45,8 @@ class Run {
 
   const facegen_options options_;
   const bool driver_has_hooks_;
+  Profile unread_profile_;  // for a driver that asks for none
+  Profile& profile_;
   bool joined_job_ = false;
   std::string note_;
   Team team_;

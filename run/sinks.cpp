@@ -1,41 +1,13 @@
 #include "run/sinks.h"
 
-#include "network.h"  // defines: net::
-
-// ---- Rank 0
-
-float* ResultArray::place(std::size_t i) { return outputs_ + chunks_[i].first * net::kFaceFloats; }
-
-void ResultArray::ready(std::size_t i) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  faces_done_ += chunks_[i].faces;
-}
-
-std::int64_t ResultArray::faces_done() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return faces_done_;
-}
-
-// ---- Other ranks
-
 void Outbox::ready(std::size_t i) {
   const std::lock_guard<std::mutex> lock(mutex_);
   ready_.push_back(i);
 }
 
-void Outbox::send_ready(Transfers& transfers) {
-  std::vector<std::size_t> ready;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    ready.swap(ready_);
-  }
-  for (const std::size_t i : ready) send(i, transfers);
-}
-
-float* SharedResultArray::place(std::size_t i) { return outputs_ + chunks_[i].first * net::kFaceFloats; }
-
-void SharedResultArray::send(std::size_t i, Transfers& transfers) {
-  transfers.send(0, std::int64_t(i) + 1, nullptr, 0);
+std::vector<std::size_t> Outbox::take_ready() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return std::exchange(ready_, {});
 }
 
 float* SendBuffers::place(std::size_t i) {

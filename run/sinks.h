@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <utility>
 #include <vector>
 
+#include "network.h"     // defines: net::
 #include "run/chunks.h"  // defines: Share
 #include "run/ranks.h"   // defines: Transfers
 
@@ -24,43 +26,27 @@ class Sink {
   virtual void give_up() {}
 };
 
-// Rank 0's. outputs (faces, 64, 64, 3) of the whole call.
-class ResultArray : public Sink {
- public:
-  ResultArray(float* outputs, const std::vector<Share>& chunks) : outputs_(outputs), chunks_(chunks) {}
-  float* place(std::size_t i) override;
-  void ready(std::size_t i) override;
-  std::int64_t faces_done();
-
- private:
-  float* const outputs_;
-  const std::vector<Share>& chunks_;
-  std::mutex mutex_;
-  std::int64_t faces_done_ = 0;
-};
-
-// Other ranks': what has become ready is sent by the thread that speaks MPI.
+// What has become ready goes on in the thread that speaks MPI.
 class Outbox : public Sink {
  public:
-  void ready(std::size_t i) override;
-  void send_ready(Transfers& transfers);
+  void ready(std::size_t i) final;
+  std::vector<std::size_t> take_ready();  // chunks that became ready since the last call
+  virtual void send(std::size_t i, Transfers& transfers) = 0;
 
  protected:
-  virtual void send(std::size_t i, Transfers& transfers) = 0;
   std::mutex mutex_;
 
  private:
-  std::vector<std::size_t> ready_;  // chunks to send
+  std::vector<std::size_t> ready_;
 };
 
-// Of ranks that see rank 0's result array, outputs: rank 0 is told of each chunk, no more.
-class SharedResultArray : public Outbox {
+// Of rank 0, and of ranks that see its result array: outputs (faces, 64, 64, 3) of the whole call. Rank 0 is told of each
+// chunk, no more.
+class ResultArray : public Outbox {
  public:
-  SharedResultArray(float* outputs, const std::vector<Share>& chunks) : outputs_(outputs), chunks_(chunks) {}
-  float* place(std::size_t i) override;
-
- protected:
-  void send(std::size_t i, Transfers& transfers) override;
+  ResultArray(float* outputs, const std::vector<Share>& chunks) : outputs_(outputs), chunks_(chunks) {}
+  float* place(std::size_t i) override { return outputs_ + chunks_[i].first * net::kFaceFloats; }
+  void send(std::size_t i, Transfers& transfers) override { transfers.send(0, std::int64_t(i) + 1, nullptr, 0); }
 
  private:
   float* const outputs_;
@@ -74,8 +60,6 @@ class SendBuffers : public Outbox {
       : chunks_(chunks), free_(std::move(buffers)), used_(chunks.size(), nullptr) {}
   float* place(std::size_t i) override;
   void give_up() override;
-
- protected:
   void send(std::size_t i, Transfers& transfers) override;
 
  private:

@@ -1,12 +1,12 @@
 #include "run/team.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <charconv>
 #include <future>
 #include <sstream>
 
 #include "common/failure.h"  // defines: Failure
-#include "common/profile.h"  // defines: profile_add
+#include "common/profile.h"  // defines: Profile
 #include "network.h"         // defines: net::
 #include "run/chunks.h"      // defines: RankGpus, assign_gpus, cap_by_links
 #include "run/links.h"       // defines: Link, measure_links
@@ -24,9 +24,10 @@ std::vector<int> wanted_gpus(const std::string& list, int visible) {
   }
   std::istringstream items(list);
   for (std::string item; std::getline(items, item, ',');) {
-    const int ordinal = std::atoi(item.c_str());
-    if (ordinal >= visible) {
-      throw Failure(kUsage, "--devices names GPU " + std::to_string(ordinal) + ", but only " + std::to_string(visible) +
+    int ordinal = visible;  // what no int can hold names none either
+    std::from_chars(item.data(), item.data() + item.size(), ordinal);
+    if (ordinal < 0 || ordinal >= visible) {
+      throw Failure(kUsage, "--devices names GPU " + item + ", but only " + std::to_string(visible) +
                                 " are visible here: name others, or none for the CPU");
     }
     if (std::find(ordinals.begin(), ordinals.end(), ordinal) == ordinals.end()) ordinals.push_back(ordinal);
@@ -56,7 +57,7 @@ Devices open_devices(const std::string& list, int threads, std::string* note) {
   std::string why_not;
   const std::vector<int> wanted = wanted_gpus(list, count_gpus(&why_not));
   Devices devices;
-  std::string unusable;  // what was said of the GPUs that are left out
+  std::string unusable;                                       // what was said of the GPUs that are left out
   std::vector<std::future<std::unique_ptr<Device>>> opening;  // each takes a quarter of a second
   for (const int ordinal : my_gpus(wanted)) opening.push_back(std::async(open_gpu, ordinal));
   for (auto& gpu : opening) {
@@ -83,7 +84,7 @@ Devices open_devices(const std::string& list, int threads, std::string* note) {
   return devices;
 }
 
-Team gather_team(const Devices& devices, bool in_place) {
+Team gather_team(const Devices& devices, bool in_place, Profile& profile) {
   Member mine = {node_place().leader, in_place || is_root(), std::int64_t(devices.size()), 1, 0, 0};
   for (const auto& device : devices) {
     mine.chunk_faces =
@@ -104,7 +105,7 @@ Team gather_team(const Devices& devices, bool in_place) {
   const std::vector<Link> links = measure_links(leaders);
   const Link& link = links[rank()];
   if (leaders[rank()] == rank() && link.bytes > 0) {
-    profile_add("link", "", double(link.nanoseconds) * 1e-9, link.bytes, 0);
+    profile.add("link", "", double(link.nanoseconds) * 1e-9, link.bytes, 0);
   }
 
   std::vector<double> faces_per_s;

@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "run/device.h"  // defines: Devices
-#include "run/numa.h"    // defines: NumaNodes
+#include "common/profile.h"  // defines: Profile
+#include "run/device.h"      // defines: Devices
+#include "run/numa.h"        // defines: NumaNodes
 
 struct Member {
   std::int64_t leader;       // the first rank of its node
@@ -29,7 +30,7 @@ Devices open_devices(const std::string& list, int threads, std::string* note);
 
 // Collective. Asks every rank what it brings, and measures the links that their faces take. in_place: whether this rank
 // maps rank 0's arrays.
-Team gather_team(const Devices& devices, bool in_place);
+Team gather_team(const Devices& devices, bool in_place, Profile& profile);
 
 // Every rank's speed, for share_out.
 std::vector<std::int64_t> speeds(const Team& team);

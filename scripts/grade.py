@@ -35,6 +35,9 @@ try:
     from grading.references import ROOT, Failure, write_text
     from grading.sandbox import Limits, Sandbox, size
     from grading.trial import Launcher, Result, Trials, tail
+
+    sys.path.append(str(ROOT / "bench"))
+    import measurement
 except ImportError as error:
     DEBIAN = "/usr/bin/python3"  # for which install_deps.sh installs
     if os.path.realpath(sys.executable) != os.path.realpath(DEBIAN) and os.path.exists(DEBIAN):
@@ -93,7 +96,8 @@ def arguments():
         help="a folder that hand-ins may read, beside the system's and the compilers'")
     add = parser.add_argument_group("where they run").add_argument
     add("--launcher", choices=("auto", "mpirun", "slurm"), default="auto",
-        help="mpirun here, or in a job of SLURM for each run (default: SLURM where a cluster answers)")
+        help="mpirun here, or under SLURM in a job of its own for each run, or in the job (of salloc or "
+                                "sbatch) that this is in (default: SLURM where a cluster answers)")
     add("--nodes", type=whole, default=1)
     add("--cpus", type=whole, help="--cpus-per-task")
     add("--gpus", type=whole, help="--gres=gpu: of each node")
@@ -122,26 +126,24 @@ def launcher_of(options):
         subprocess.run(["sinfo", "--noheader"], capture_output=True, timeout=60).returncode == 0
     if options.launcher == "slurm" and not cluster:
         raise Failure(3, "no cluster answers here: expected salloc, and a 'sinfo' that succeeds")
+    root = "under SLURM root stays root, for whom no limit of processes holds: grade as another user"
+    warning = root if os.geteuid() == 0 else None
+    if cluster and "SLURM_JOB_ID" in os.environ:  # jobs of ours might wait for ever for the nodes that this one has
+        return Launcher((options.mpirun or "mpirun").split(), job=os.environ["SLURM_JOB_ID"]), warning
     if cluster:
         salloc = [f"--nodes={options.nodes}", *options.salloc]
         salloc += [f"--cpus-per-task={options.cpus}"] if options.cpus else []
         salloc += [f"--gres=gpu:{options.gpus}"] if options.gpus else []
         salloc += [f"--partition={options.partition}"] if options.partition else []
-        root = "under SLURM root stays root, for whom no limit of processes holds: grade as another user"
-        return Launcher((options.mpirun or "mpirun").split(), salloc), root if os.geteuid() == 0 else None
+        return Launcher((options.mpirun or "mpirun").split(), salloc), warning
     if not shutil.which("mpirun"):
         return Launcher([]), "there is no mpirun here: each hand-in runs as one process"
     return Launcher((options.mpirun or "mpirun --bind-to none").split()), None
 
 
 def machine_name():
-    try:
-        models = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-        gpus = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout.splitlines()
-    except OSError:
-        gpus = []
-    return "; ".join([f"{platform.node()}, {os.cpu_count()} x {models[0] if models else platform.machine()}",
-                      *(gpu.split(" (UUID")[0] for gpu in gpus)])
+    return "; ".join([f"{platform.node()}, {os.cpu_count()} x {measurement.processor()[0]}",
+                      *(gpu["name"] for gpu in measurement.gpus())])
 
 
 def remembered(state, key):
@@ -218,7 +220,8 @@ class Grading:
             "graded": time.strftime("%Y-%m-%d %H:%M %Z"),
             "machine": machine_name(),
             "launched": f"{' '.join(launcher.mpirun) or 'directly'}, " + (
-                "here" if launcher.salloc is None else f"in jobs of SLURM ({' '.join(launcher.salloc)})"),
+                f"in job {launcher.job} of SLURM" if launcher.job else
+                f"in jobs of SLURM ({' '.join(launcher.salloc)})" if launcher.on_cluster() else "here"),
             "runs": f"{options.runs} of {options.faces} faces and of {references.FEW}, in turn",
             "right before on": ", ".join(path.name for path in options.inputs) or "nothing else",
             "noise": f"uniform(-1, 1), seed {trials.cases.seed} (scripts/make_inputs.py)",
@@ -254,7 +257,7 @@ def grade_all(options, console):
 
     found, others = check_input(options)
     launcher, warning = launcher_of(options)
-    sandbox = Sandbox(options.readable, (options.folder.resolve(), options.results), launcher.salloc is not None)
+    sandbox = Sandbox(options.readable, (options.folder.resolve(), options.results), launcher.on_cluster())
     for sentence in filter(None, (warning, sandbox.warning)):
         tell(f"[yellow]Warning:[/] {escape(sentence)}")
     if others:
@@ -269,7 +272,7 @@ def grade_all(options, console):
     graded, left, best = [], [], None
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     # SLURM's other nodes must see it; here a user without rights must, whom the results' folder may keep out.
-    shared = None if launcher.salloc is None else options.results
+    shared = options.results if launcher.on_cluster() else None
     with tempfile.TemporaryDirectory(prefix="facegen-grade-", dir=shared, ignore_cleanup_errors=True) as scratch, \
             Progress(*columns, console=console) as progress:
         os.chmod(scratch, 0o711)
@@ -307,7 +310,8 @@ def grade_all(options, console):
 
 def main():
     options, console = arguments(), Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything is cleaned up, as after Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):  # everything is cleaned up, as after Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     try:
         return grade_all(options, console)
     except Failure as failure:

@@ -14,7 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# group | package | how to see that it is there already, be it from a package or from a cluster's module
+# group | packages | how to see that they are there already, be it from packages or from a cluster's modules
 dependencies() {
   cat <<'END'
 build | g++            | has_compiler
@@ -29,9 +29,7 @@ test  | libgtest-dev   | has_header gtest/gtest.h
 test  | locales        | [ -f /usr/share/i18n/locales/de_DE ]
 test  | munge          | command -v munged
 test  | procps         | command -v ps
-test  | python3-numpy  | has_modules numpy
-test  | python3-pytest | has_modules numpy pytest
-test  | python3-pytest-xdist | has_modules numpy pytest xdist
+test  | python3-numpy python3-pytest python3-pytest-xdist | has_modules numpy pytest xdist
 full  | ccache         | command -v ccache
 full  | kbuild         | command -v kmk_gmake
 full  | libmpich-dev   | command -v mpicxx.mpich
@@ -45,26 +43,13 @@ test  | slurmd         | command -v slurmd
 report | fonts-dejavu-extra | fc-list | grep Oblique
 report | fonts-nanum        | fc-list :lang=ko | grep .
 report | pandoc             | command -v pandoc
-report | python3-matplotlib | has_modules matplotlib weasyprint
-report | weasyprint         | has_modules matplotlib weasyprint
+report | python3-matplotlib weasyprint | has_modules matplotlib weasyprint
 grade | bubblewrap         | command -v bwrap
-grade | python3-jinja2     | has_modules jinja2 matplotlib numpy psutil rich
-grade | python3-matplotlib | has_modules jinja2 matplotlib numpy psutil rich
-grade | python3-numpy      | has_modules jinja2 matplotlib numpy psutil rich
-grade | python3-psutil     | has_modules jinja2 matplotlib numpy psutil rich
-grade | python3-rich       | has_modules jinja2 matplotlib numpy psutil rich
+grade | python3-jinja2 python3-matplotlib python3-numpy python3-psutil python3-rich | has_modules jinja2 matplotlib numpy psutil rich
 convert | python3-venv     | python3 -c 'import ensurepip'
-convert | pip:onnx         | in_venv onnx
-convert | pip:onnxruntime  | in_venv onnxruntime
-convert | pip:pytest       | in_venv pytest
-convert | pip:pytest-xdist | in_venv xdist
-convert | pip:safetensors  | in_venv safetensors
-convert | pip:torch        | in_venv torch
+convert | pip:onnx pip:onnxruntime pip:pytest pip:pytest-xdist pip:safetensors pip:torch | in_venv onnx onnxruntime pytest xdist safetensors torch
 peers   | python3-venv     | python3 -c 'import ensurepip'
-peers   | pip:onnx         | in_venv onnx
-peers   | pip:onnxruntime  | in_venv onnxruntime
-peers   | pip:openvino     | in_venv openvino
-peers   | pip:torch        | in_venv torch
+peers   | pip:onnx pip:onnxruntime pip:openvino pip:torch | in_venv onnx onnxruntime openvino torch
 END
 }
 
@@ -79,13 +64,11 @@ has_fuzzer() {
   echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
     clang++ -fsanitize=fuzzer -x c++ - -o /dev/null
 }
+imports() { local IFS=,; echo "import $*"; }
 has_modules() { # one Python that has them all: the first on PATH, or Debian's
-  local modules
-  modules=$(IFS=,; echo "$*")
-  python3 -c "import $modules" || /usr/bin/python3 -c "import $modules"
+  python3 -c "$(imports "$@")" || /usr/bin/python3 -c "$(imports "$@")"
 }
-
-in_venv() { .venv/bin/python -c "import $1"; }
+in_venv() { .venv/bin/python -c "$(imports "$@")"; }
 
 usage() { sed -n '2,/^set /{/^set /d;/shellcheck/d;s/^# \{0,1\}//;p}' "$0"; }
 
@@ -106,17 +89,16 @@ done
 
 missing=() # Debian's
 wheels=()  # PyPI's
-while IFS='|' read -r group package probe; do
-  group=${group// /} package=${package// /}
-  [[ " ${groups[*]} " == *" $group "* ]] || continue
-  if [ $list_only = yes ]; then
-    echo "$package"
-  elif ! eval "$probe" > /dev/null 2>&1; then
-    case $package in
-      pip:*) [[ " ${wheels[*]} " == *" ${package#pip:} "* ]] || wheels+=("${package#pip:}") ;;
+while IFS='|' read -r group packages probe; do
+  [[ " ${groups[*]} " == *" ${group// /} "* ]] || continue
+  if [ $list_only = no ] && eval "$probe" > /dev/null 2>&1; then continue; fi
+  for package in $packages; do
+    case $list_only,$package in
+      yes,*) echo "$package" ;;
+      *,pip:*) [[ " ${wheels[*]} " == *" ${package#pip:} "* ]] || wheels+=("${package#pip:}") ;;
       *) [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package") ;;
     esac
-  fi
+  done
 done < <(dependencies)
 
 log=$(mktemp)

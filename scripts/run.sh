@@ -46,7 +46,7 @@ if [ -e answers/answer2.txt ]; then
   say ./compare_result output2.txt answers/answer2.txt
   ./compare_result output2.txt answers/answer2.txt
 else
-  echo "Not compared: answers/answer2.txt is not here ('make answers' makes it, in some seconds)."
+  echo "Not compared: answers/answer2.txt is not here ('make answers' makes all three; this one is there within a minute)."
 fi
 cat << END
 

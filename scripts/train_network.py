@@ -9,6 +9,7 @@ channels), the programs' own order, everywhere else.
 """
 
 import argparse
+import functools
 import hashlib
 import io
 import json
@@ -25,25 +26,21 @@ import numpy as np
 
 try:
     import torch
-    from PIL import Image
+    from PIL import Image, ImageOps
     from torch import nn
     from torch.nn import functional as F
 except ImportError as error:
     sys.exit(f"train_network.py: {error}. Training needs PyTorch, Pillow and NumPy: pip install torch pillow numpy")
 
+import network_file
+from convert_network import WORST, Missing, from_arrays, program_faces
+from network_file import CUT, EPS, FILTER, LAYERS, PROJ, STRIDE, TCONVS, Failure, write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-import network_file  # noqa: E402
-import reference  # noqa: E402  (the float64 network)
-from convert_network import from_arrays, program_faces  # noqa: E402
-from network_file import CUT, EPS, FILTER, LAYERS, PROJ, STRIDE, TCONVS, Failure, write_atomically  # noqa: E402
-
 NOISE = PROJ.c
 FACE = LAYERS[-1].out_h  # a face is (FACE, FACE, 3)
 
-# ---------------------------------------------------------------------------------------------------------------------
-# How it is trained
+# ---- How it is trained
 
 RATE = 2.5e-4  # Adam's step size
 BETAS = (0.0, 0.99)
@@ -55,7 +52,7 @@ CLIP = 4.0  # a gradient may be this many times longer than the running mean of 
 SHIFT = 6  # pixels that an image may move
 STATISTICS = (100, 512)  # batches and faces a batch from which batch normalisation's statistics are measured
 SHEET = 10  # a sheet shows SHEET x SHEET faces
-WORST = 1e-4  # most that the exported network's faces may differ from float64
+SHOW = 15  # seconds between two lines of progress
 
 
 class Generator(nn.Module):
@@ -147,40 +144,33 @@ def shift(x):
     return moved.permute(0, 3, 1, 2)
 
 
-class Clip:
+class Clip(nn.Module):
     """Shortens a gradient that is far longer than it usually is, and never waits for the GPU."""
 
-    def __init__(self, device):
-        self.usual = torch.zeros((), device=device)  # running mean of the length; 0: none yet
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("usual", torch.zeros(()))  # running mean of the length; 0: none yet
 
-    def __call__(self, parameters):
+    def forward(self, parameters):
         gradients = [parameter.grad for parameter in parameters]
         length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         usual = torch.where(self.usual > 0, self.usual, length)
         shortened = torch.minimum(length, CLIP * usual)
         torch._foreach_mul_(gradients, shortened / (length + 1e-12))
-        self.usual = torch.lerp(usual, shortened, 0.02)
+        self.usual.copy_(torch.lerp(usual, shortened, 0.02))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Images in
+# ---- Images
 
-
-def read_files(path):
-    """Yields (name, bytes) of every file in a folder (with its subfolders) or a zip, by name."""
+def files_in(path):
+    """Yields the bytes of every file in a folder (with its subfolders) or a zip, by name."""
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file():
-                yield str(file), file.read_bytes()
+        yield from (file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file())
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            for name in sorted(archive.namelist()):
-                if not name.endswith("/"):
-                    yield name, archive.read(name)
-    elif path.exists():
-        raise Failure(f"'{path}' is neither a folder nor a zip: --images takes a folder or a zip of images")
+            yield from (archive.read(name) for name in sorted(archive.namelist()) if not name.endswith("/"))
     else:
-        raise Failure(f"'{path}' does not exist: --images takes a folder or a zip of images")
+        raise Failure(f"'{path}' is no folder and no zip of images")
 
 
 def decode(data):
@@ -189,74 +179,29 @@ def decode(data):
         image = Image.open(io.BytesIO(data)).convert("RGB")
     except (OSError, ValueError):
         return None
-    if image.size != (FACE, FACE):
-        # CelebA's aligned images are 178x218 with the face in the middle 108x108; of others the largest middle square.
-        side = 108 if image.size == (178, 218) else min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image.crop((left, top, left + side, top + side)).resize((FACE, FACE), Image.Resampling.BICUBIC)
-    return np.asarray(image)
+    if image.size == (178, 218):  # CelebA's aligned images have the face in the middle 108x108
+        image = image.crop((35, 55, 143, 163))
+    return np.asarray(ImageOps.fit(image, (FACE, FACE), Image.Resampling.BICUBIC))  # of the largest middle square
 
 
 def load_images(path, least):
-    """Every image under path -> uint8 (n, 64, 64, 3)."""
+    """-> every image under path, uint8 (n, 64, 64, 3), and how many files were none."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = list(pool.map(decode, (data for _, data in read_files(path))))
+        decoded = list(pool.map(decode, files_in(path)))
     images = [image for image in decoded if image is not None]
     if len(images) < least:
         raise Failure(f"'{path}' holds {len(images)} images among {len(decoded)} files: at least {least} are needed")
     return np.stack(images), len(decoded) - len(images)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Files out
+def say(path, text):
+    """To the terminal and to the log."""
+    print(text, flush=True)
+    with open(path, "a", encoding="utf-8") as file:
+        print(text, file=file)
 
 
-def draw_sheet(path, faces):
-    """faces (SHEET * SHEET, 3, 64, 64) in -1..1 -> one PNG, row by row."""
-    pixels = ((faces.float().cpu() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
-    sheet = pixels.view(SHEET, SHEET, 3, FACE, FACE).permute(0, 3, 1, 4, 2).reshape(SHEET * FACE, SHEET * FACE, 3)
-    write_atomically(path, lambda file: Image.fromarray(sheet.numpy()).save(file, "PNG", optimize=True))
-
-
-class Log:
-    """What is printed also goes to a file. Progress rewrites its line on a terminal and is rare elsewhere."""
-
-    def __init__(self, path):
-        self.file = open(path, "a", encoding="utf-8")
-        self.live = sys.stdout.isatty()
-        self.open_line = ""  # progress that only the terminal has seen
-        self.noted_at = 0.0
-
-    def __call__(self, text):
-        self.close_line()
-        print(text, flush=True)
-        print(text, file=self.file, flush=True)
-
-    def progress(self, text):
-        if self.live:
-            print(f"\r\033[K{text}", end="", flush=True)
-        self.open_line = text
-        if time.monotonic() - self.noted_at >= 15:
-            self.note()
-
-    def note(self):
-        self.noted_at = time.monotonic()
-        print(self.open_line, file=self.file, flush=True)
-        if not self.live:
-            print(self.open_line, flush=True)
-            self.open_line = ""
-
-    def close_line(self):
-        """Leaves the last progress line standing."""
-        if self.open_line:
-            self.note()
-            self.open_line = ""
-            if self.live:
-                print()
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Training
+# ---- Training
 
 
 class Training:
@@ -270,49 +215,36 @@ class Training:
         self.discriminator = Discriminator().to(device, memory_format=torch.channels_last)
         self.averaged = Generator().to(device)
         self.averaged.load_state_dict(self.generator.state_dict())
-        fused = device.type == "cuda"
-        self.optimisers = [
-            torch.optim.Adam(net.parameters(), RATE, BETAS, fused=fused) for net in (self.generator, self.discriminator)
-        ]
-        self.clips = [Clip(device) for _ in range(3)]  # generator, discriminator, discriminator with penalty
+        self.optimisers = [torch.optim.Adam(net.parameters(), RATE, BETAS, fused=device.type == "cuda")
+                           for net in (self.generator, self.discriminator)]
+        self.clips = nn.ModuleList(Clip() for _ in range(3)).to(device)  # generator, discriminator, the same with penalty
         self.step, self.seconds = 0, 0.0
         compile_if = torch.compile if compiled else (lambda function: function)
         self.generate, self.judge = compile_if(self.generator), compile_if(self.discriminator)
         self.recolour = compile_if(change_colours)
 
-    def state(self):
-        return {
-            "step": self.step,
-            "seconds": self.seconds,
-            "generator": self.generator.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "clips": [clip.usual for clip in self.clips],
-        }
+    def parts(self):
+        """What has a state of its own, by name."""
+        return {"generator": self.generator, "discriminator": self.discriminator, "averaged": self.averaged,
+                "generator_steps": self.optimisers[0], "discriminator_steps": self.optimisers[1], "clips": self.clips}
 
     def save(self, path):
         """Writes a checkpoint, but never over a good one when the weights are lost."""
         for net in (self.generator, self.discriminator):
             if not all(torch.isfinite(parameter).all() for parameter in net.parameters()):
                 raise Failure(f"the weights are no numbers any more after step {self.step:,}: nothing was saved")
-        write_atomically(path, lambda file: torch.save(self.state(), file))
+        state = {name: part.state_dict() for name, part in self.parts().items()}
+        write_atomically(path, lambda file: torch.save({"step": self.step, "seconds": self.seconds, **state}, file))
 
     def load(self, path):
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            self.generator.load_state_dict(state["generator"])
-            self.discriminator.load_state_dict(state["discriminator"])
-            self.averaged.load_state_dict(state["averaged"])
-            for optimiser, saved in zip(self.optimisers, state["optimisers"]):
-                optimiser.load_state_dict(saved)
-            for clip, usual in zip(self.clips, state["clips"]):
-                clip.usual = usual
+            for name, part in self.parts().items():
+                part.load_state_dict(state[name])
             self.step, self.seconds = state["step"], state["seconds"]
         except Exception as error:  # torch.load raises whatever its parts raise
-            raise Failure(
-                f"'{path}' is no checkpoint of this script ({type(error).__name__}): move it away to start anew"
-            ) from error
+            raise Failure(f"'{path}' is no checkpoint of this script ({type(error).__name__}): move it away to start "
+                          "anew") from error
 
     def noise(self, n):
         """Noise (n, 100), uniform in -1..1."""
@@ -376,9 +308,12 @@ class Training:
         return losses
 
     @torch.no_grad()
-    def faces(self, noise):
-        """Faces (n, 3, 64, 64) by the averaged weights."""
-        return self.averaged(noise)
+    def draw(self, path):
+        """A sheet of the same hundred faces every time, by the averaged weights."""
+        noise = torch.rand(SHEET * SHEET, NOISE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+        pixels = ((self.averaged(noise.to(self.device)).cpu() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
+        sheet = pixels.view(SHEET, SHEET, 3, FACE, FACE).permute(0, 3, 1, 4, 2).reshape(SHEET * FACE, SHEET * FACE, 3)
+        write_atomically(path, lambda file: Image.fromarray(sheet.numpy()).save(file, "PNG", optimize=True))
 
     @torch.no_grad()
     def measure_statistics(self, batches, faces):
@@ -393,162 +328,112 @@ class Training:
         self.averaged.eval()
 
 
-class Interrupt:
-    """Turns the first Ctrl-C (or a scheduler's SIGTERM) into a request to stop after the step under way."""
-
-    def __init__(self):
-        self.wanted = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.handle)
-
-    def handle(self, number, _frame):
-        self.wanted = True
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the program
-
-
 def clock(seconds):
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def train(training, options, log, out):
-    """Trains until this sitting's time or steps are used up. Returns what run.json says of it; None: interrupted."""
-    interrupt = Interrupt()
+    """Trains until this sitting's time or steps are used up -> what run.json says of it, or None: interrupted."""
+    interrupted = []
+
+    def interrupt(number, _frame):  # stops after the step under way; a second one ends the program
+        interrupted.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     planned = options.minutes * 60
     sitting = max(0.0, planned - training.seconds) if options.minutes_now is None else options.minutes_now * 60
     steps = math.inf if options.steps_now is None else options.steps_now
-    fixed = torch.rand(SHEET * SHEET, NOISE, generator=torch.Generator().manual_seed(1)).to(training.device) * 2 - 1
-    sheets = out / "sheets"
-    sheets.mkdir(exist_ok=True)
-    first, before, shown_step, shown_at = training.step, training.seconds, training.step, 0.0
-    saved_at = drawn_at = elapsed = preparing = 0.0
-    sums = torch.zeros(2, device=training.device)  # of the losses since they were last read
+    first, before, shown_step = training.step, training.seconds, training.step
+    drawn_at = saved_at = shown_at = elapsed = preparing = 0.0
+    sums = torch.zeros(2, device=training.device)  # of the losses since they were last shown
     begin = time.monotonic()
 
-    def mean_losses():
-        """Both losses since the last call (waits for the device); stops where they are no numbers."""
+    def show():
+        """Rate and mean losses since the last call (waits for the device); stops where they are no numbers."""
         nonlocal shown_step, shown_at
-        judge, generate = (sums / max(1, training.step - shown_step)).tolist()
-        if not math.isfinite(judge + generate):
-            raise Failure(
-                f"the losses are no numbers any more after step {training.step:,} (discriminator {judge}, generator "
-                f"{generate}): run again to go on from the last checkpoint"
-            )
+        losses = (sums / max(1, training.step - shown_step)).tolist()
+        if not math.isfinite(sum(losses)):
+            raise Failure(f"the losses are no numbers any more after step {training.step:,} (discriminator {losses[0]}, "
+                          f"generator {losses[1]}): run again to go on from the last checkpoint")
+        rate = (training.step - shown_step) * training.batch / max(elapsed - shown_at, 1e-9)
+        left = clock(max(0.0, sitting - elapsed)) if steps == math.inf else f"{first + steps - training.step} steps"
+        log(f"step {training.step:,}  {rate:,.0f} images/s  losses {losses[0]:.3f} {losses[1]:.3f}  {left} left")
         shown_step, shown_at = training.step, elapsed
         sums.zero_()
-        return judge, generate
 
-    def progress():
-        rate = (training.step - shown_step) * training.batch / (elapsed - shown_at)
-        judge, generate = mean_losses()
-        left = clock(max(0.0, sitting - elapsed)) if steps == math.inf else f"{first + steps - training.step} steps"
-        log.progress(
-            f"step {training.step:,}  {rate:,.0f} images/s  losses {judge:.3f} {generate:.3f}  {left} left"
-        )
-
-    while elapsed < sitting and training.step - first < steps and not interrupt.wanted:
+    while elapsed < sitting and training.step - first < steps and not interrupted:
         sums += training.train_step(min(1.0, (before + elapsed) / planned))
-        if training.step == first + 1:
-            # The first step also compiles: the clock starts after it.
-            mean_losses()
-            preparing, begin = time.monotonic() - begin, time.monotonic()
+        if training.step == first + 1:  # the first step also compiles: the clock starts after it
+            sums.zero_().tolist()  # waits for the device
+            preparing, begin, shown_step = time.monotonic() - begin, time.monotonic(), training.step
             log(f"first step after {preparing:.0f} s of preparing; the clock starts now")
         elapsed = time.monotonic() - begin
         training.seconds = before + elapsed
-        if elapsed - shown_at >= 2:
-            progress()
+        if elapsed - shown_at >= SHOW:
+            show()
         if elapsed - drawn_at >= options.sheet_minutes * 60:
             drawn_at = elapsed
-            draw_sheet(sheets / f"step_{training.step:06d}.png", training.faces(fixed))
+            training.draw(out / f"sheets/step_{training.step:06d}.png")
         if elapsed - saved_at >= options.checkpoint_minutes * 60:
             saved_at = elapsed
             training.save(out / "checkpoint.pt")
-    if training.device.type == "cuda":
-        torch.cuda.synchronize()
-    elapsed = time.monotonic() - begin if training.step > first else 0.0
-    training.seconds = before + elapsed
-    if training.step > shown_step:
-        progress()
     if training.step > first:
-        log.close_line()
+        if training.step > shown_step:
+            show()
+        elapsed = time.monotonic() - begin
+        training.seconds = before + elapsed
         training.save(out / "checkpoint.pt")
-        draw_sheet(sheets / f"step_{training.step:06d}.png", training.faces(fixed))
-    if interrupt.wanted:
-        log(f"Stopped at step {training.step:,} after {clock(training.seconds)} min in all; the checkpoint is saved.")
-        log("The same command goes on from there; with --minutes-now 0 it exports what there is.")
+        training.draw(out / f"sheets/step_{training.step:06d}.png")
+    if interrupted:
+        log(f"Stopped at step {training.step:,} after {clock(training.seconds)} min in all; the checkpoint is saved. "
+            "The same command goes on from there; with --minutes-now 0 it exports what there is.")
         return None
-    steps_done = training.step - first
-    return {
-        "steps_this_sitting": steps_done,
-        "seconds_this_sitting": round(elapsed, 1),
-        "seconds_of_first_step": round(preparing, 1),
-        "images_per_second": round(max(0, steps_done - 1) * training.batch / elapsed) if steps_done > 1 else None,
-        "steps": training.step,
-        "seconds": round(training.seconds, 1),
-    }, fixed
+    done = training.step - first
+    return {"steps_this_sitting": done, "seconds_this_sitting": round(elapsed, 1),
+            "seconds_of_first_step": round(preparing, 1),
+            "images_per_second": round((done - 1) * training.batch / elapsed) if done > 1 else None,
+            "steps": training.step, "seconds": round(training.seconds, 1)}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Export and its checks
+# ---- Export and its checks
 
 
-def network_bytes(generator):
-    """The generator's parameters as network.bin."""
-    state = {name: tensor.detach().cpu().numpy() for name, tensor in generator.state_dict().items()}
+def export(training, program, log, out):
+    """Writes network.bin, once `program` draws the same ten faces by it as PyTorch in float64, and the last sheet ->
+    what run.json says of them."""
+    training.measure_statistics(*(STATISTICS if training.device.type == "cuda" else (4, 64)))
+    training.draw(out / "sheet.png")
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in training.averaged.state_dict().items()}
     parts = from_arrays(state, "the trained network")
     network_file.check(parts, "the trained network")
-    return network_file.join(parts).tobytes()
-
-
-def check_export(path, averaged, program, log):
-    """Compares the exported file with PyTorch in float64 on ten faces. Returns (worst difference, by what)."""
-    network = network_file.join(network_file.read(path))
-    noise = np.round(np.random.default_rng(2).uniform(-1, 1, (10, NOISE)), 6)  # what `%f` can say exactly
-    with torch.no_grad():
-        wanted = averaged.double().cpu()(torch.from_numpy(noise)).permute(0, 2, 3, 1).numpy()
-    if program.is_file():
-        by, faces = str(program), program_faces(program, path, noise)
-    else:
-        log(f"No reference program ('{program}' does not exist): checking with the float64 model in tests/.")
-        by, faces = "the float64 model", reference.faces(network, noise)
-    worst = float(np.abs(faces - wanted).max())
-    if not worst < WORST:
-        raise Failure(f"'{path}' is wrong: {by} differs from PyTorch by {worst:.2g} on ten faces (< {WORST} wanted)")
-    log(f"Checked: {by} differs from PyTorch (float64) by {worst:.2g} at most on ten faces.")
-    return worst, by
-
-
-def export(training, options, log, out, fixed):
-    """Writes network.bin and the last sheet. Returns what run.json says of them."""
-    batches, faces = STATISTICS if training.device.type == "cuda" else (4, 64)
-    training.measure_statistics(batches, faces)
-    draw_sheet(out / "sheet.png", training.faces(fixed))
-    content = network_bytes(training.averaged)
+    content = network_file.join(parts).tobytes()
     unchecked = out / "network.unchecked.bin"
     unchecked.write_bytes(content)
-    worst, by = check_export(unchecked, training.averaged, options.reference, log)
+    noise = np.round(np.random.default_rng(2).uniform(-1, 1, (10, NOISE)), 6)
+    with torch.no_grad():
+        wanted = training.averaged.double().cpu()(torch.from_numpy(noise)).permute(0, 2, 3, 1).numpy()
+    worst = float(np.abs(program_faces(program, unchecked, noise) - wanted).max())
+    if not worst < WORST:
+        raise Failure(f"'{unchecked}' is wrong: '{program}' differs from PyTorch by {worst:.2g} on ten faces (< {WORST} "
+                      "wanted)")
     os.replace(unchecked, out / "network.bin")
+    log(f"Checked: '{program}' differs from PyTorch (float64) by {worst:.2g} at most on ten faces.")
     log(f"Wrote '{out / 'network.bin'}' and '{out / 'sheet.png'}'.")
-    return {"network_sha256": hashlib.sha256(content).hexdigest(), "worst_difference": worst, "checked_by": by}
+    return {"network_sha256": hashlib.sha256(content).hexdigest(), "worst_difference": worst, "checked_by": str(program)}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The command
+# ---- The command
 
 HELP = """\
-what it needs:
-  a GPU          from NVIDIA. One H100 trains the shipped network in 17.5 minutes; a slower card wants a larger
-                 --minutes, a small one a smaller --batch. Without a GPU it runs too, but only to try it out:
-                 --batch 8 --steps-now 3
-  main memory    12 KB for each training image, beside what PyTorch takes
-  packages       pip install torch pillow numpy         (run with PyTorch 2.11; Python 3.10 or later)
-  images         some 20,000 faces, more are better; any size, 64x64 and aligned on the eyes is best. CelebA's aligned
-                 images (178x218) are cropped as usual; of others the middle square is taken.
+It needs PyTorch, Pillow and NumPy (pip install torch pillow numpy; run with PyTorch 2.11), a GPU from NVIDIA (one H100
+trains the shipped network in 17.5 minutes; a slower card wants a larger --minutes, a small one a smaller --batch; the CPU
+will do to try it out: --batch 8 --steps-now 3), 12 KB of memory for each image, and some 20,000 images of faces, of any
+size: CelebA's aligned ones (178x218) are cropped as usual, of others the middle square is taken.
 
-what it leaves in --out:
-  checkpoint.pt  everything needed to go on (250 MB); the same command goes on from it, Ctrl-C saves it
-  sheets/        the same hundred faces every few minutes          log.txt   what was printed
-  network.bin    the averaged weights, checked                     run.json  figures of the run
-  sheet.png      the hundred faces as the exported network draws them
+In --out it leaves network.bin (the averaged weights, checked), sheet.png (a hundred faces by it), sheets/ (the same
+hundred during training), log.txt, run.json, and checkpoint.pt (250 MB), from which the same command goes on; Ctrl-C saves it.
 
 examples:
   scripts/train_network.py --images celeba64.zip --out training --minutes 17.5
@@ -558,28 +443,21 @@ examples:
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=HELP,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
 
-    def positive(text):
-        value = float(text)
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"'{text}' is not above 0")
-        return value
+    def number(kind, wanted, good):
+        def parse(text):
+            value = kind(text)
+            if not (good(value) and value < math.inf):
+                raise argparse.ArgumentTypeError(f"'{text}' is not {wanted}")
+            return value
+        return parse
 
-    def not_negative(text):
-        value = float(text)
-        if not 0 <= value < math.inf:
-            raise argparse.ArgumentTypeError(f"'{text}' is below 0")
-        return value
-
-    def batch_size(text):
-        value = int(text)
-        if value < 4 or value % Discriminator.GROUP:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a multiple of {Discriminator.GROUP}")
-        return value
-
+    positive = number(float, "above 0", lambda value: value > 0)
+    not_negative = number(float, "0 or more", lambda value: value >= 0)
+    group = Discriminator.GROUP
+    batch_size = number(int, f"a multiple of {group}", lambda value: value > 0 and value % group == 0)
     add = parser.add_argument
     add("--images", type=Path, required=True, metavar="PATH", help="folder or zip of training images")
     add("--out", type=Path, required=True, metavar="DIR", help="where everything goes; made where it is missing")
@@ -587,8 +465,8 @@ def parse_arguments():
     add("--minutes-now", type=not_negative, metavar="MINUTES", help="this sitting (default: what is left of --minutes)")
     add("--steps-now", type=int, metavar="N", help="most steps in this sitting")
     add("--batch", type=batch_size, default=256, metavar="N", help="images a step, a multiple of 4 (default: 256)")
-    add("--reference", type=Path, default=Path("facegen_seq"), metavar="PROGRAM",
-        help="reference program that checks the export (default: ./%(default)s)")
+    add("--reference", type=Path, default=ROOT / "facegen_seq", metavar="PROGRAM",
+        help="reference program that checks the export (default: %(default)s)")
     add("--sheet-minutes", type=positive, default=1.0, metavar="MINUTES", help="between two sheets (default: 1)")
     add("--checkpoint-minutes", type=positive, default=2.0, metavar="MINUTES",
         help="between two checkpoints (default: 2)")
@@ -600,8 +478,10 @@ def parse_arguments():
 
 
 def run(options):
-    options.out.mkdir(parents=True, exist_ok=True)
-    log = Log(options.out / "log.txt")
+    if not options.reference.is_file():
+        raise Missing(f"there is no '{options.reference}' to check the network with at the end: `make seq` builds it")
+    (options.out / "sheets").mkdir(parents=True, exist_ok=True)
+    log = functools.partial(say, options.out / "log.txt")
     device = torch.device(options.device)
     on_gpu = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if on_gpu else "CPU"
@@ -622,11 +502,10 @@ def run(options):
         torch.manual_seed(options.seed + training.step)  # other draws than those before
         log(f"going on from step {training.step:,}, {clock(training.seconds)} min of {clock(options.minutes * 60)}")
 
-    trained = train(training, options, log, options.out)
-    if trained is None:
+    figures = train(training, options, log, options.out)
+    if figures is None:
         return 130
-    figures, fixed = trained
-    figures |= export(training, options, log, options.out, fixed)
+    figures |= export(training, options.reference, log, options.out)
     record = {"images": len(images), "batch": options.batch, "planned_minutes": options.minutes, "device": name,
               "torch": torch.__version__, **figures}
     write_atomically(options.out / "run.json", lambda file: file.write((json.dumps(record, indent=2) + "\n").encode()))
@@ -642,9 +521,9 @@ def main():
         print(f"train_network.py: the GPU's memory is too small for batches of {options.batch}: try --batch "
               f"{max(4, options.batch // 8 * 4)}", file=sys.stderr)
         return 1
-    except (Failure, OSError) as error:
+    except (Failure, OSError, Missing) as error:
         print(f"train_network.py: {error}", file=sys.stderr)
-        return 1
+        return 3 if isinstance(error, Missing) else 1
 
 
 if __name__ == "__main__":

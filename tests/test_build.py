@@ -252,12 +252,29 @@ def test_a_folder_with_spaces(clone, tmp_path):
 
 
 @pytest.mark.full
-def test_under_the_sanitizers(clone):
-    """Both programs and compare_result, good input and bad, in one rank."""
-    builds(clone, "CUDA=0", "MPI=0", "SANITIZE=address,undefined", "all")
+@pytest.mark.parametrize("switches", [["SANITIZE=address,undefined"], ["SANITIZE=thread", "OPENMP=0"]],  # libgomp is no part of it
+                         ids=["memory", "threads"])
+def test_under_the_sanitizers(switches, clone):
+    """The programs and their parts, one and several devices and batches, good input and bad, in one rank."""
+    switches = ["CUDA=0", "MPI=0", *switches]
+    builds(clone, *switches, "all")
     works(clone)
     for noise in ("1\n0.5", "1\n" + "x " * 100, "-1\n"):
         (clone / "n.txt").write_text(noise)
         for program in ("seq", "parallel"):
             done = run(clone / f"facegen_{program}", "network.bin", "n.txt", "o.txt", "o.bmp", cwd=clone)
             assert done.returncode == 1 and b"Sanitizer" not in done.stderr and b"runtime error" not in done.stderr
+    [folder] = (clone / "build").iterdir()
+    tests = ["tests/simulated_gpus", "tests/test_run"][: 2 if os.environ.get("FACEGEN_TEST_PROGRAMS") else 1]
+    builds(clone, *switches, *(folder.relative_to(clone) / test for test in tests))
+    commands = [[folder / "tests/test_run"]] * (len(tests) - 1)
+    (clone / "n.txt").write_text("7\n" + "0.5 " * 700)
+    for program in (clone / "facegen_parallel", folder / "tests/simulated_gpus"):
+        for outputs in (["o.txt", "o.bmp"], ["o.npy", "o.png"]):
+            commands.append([program, "-t", "3", "-b", "3", "network.bin", "n.txt", *outputs])
+    gpus = {"FACEGEN_SIMULATED_GPUS": "3", "FACEGEN_SIMULATED_CHUNK": "1"}
+    for command in commands:
+        done = run(*command, cwd=clone, env={**os.environ, **gpus})
+        assert done.returncode == 0 and b"Sanitizer" not in done.stderr, done.stderr
+    done = run(*commands[-1], cwd=clone, env={**os.environ, **gpus, "FACEGEN_FAIL_GPU": "1:2"})
+    assert done.returncode == 3 and b"Sanitizer" not in done.stderr, done.stderr

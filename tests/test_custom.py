@@ -326,3 +326,5 @@ void facegen_fin() {}
     done, _ = start(tmp_path)
     assert done.returncode == 3
     assert done.stderr == b"facegen_custom: \\x1b[31mred\nfacegen_custom: \\x1b]0;title\\x07\n"
+    done = run(tmp_path / "facegen_custom", "-t", 2, NETWORK, tmp_path / "n.npy", "none", "none")
+    assert done.stderr.startswith(b"facegen_custom: --devices and --threads do nothing here: one unit of ")

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -116,12 +117,12 @@ def command(folder, *options):
 class Graded:
     """A run of grade.py over a folder, and what came out of it."""
 
-    def __init__(self, folder, *options, environment=None, status=0):
-        self.done = subprocess.run(command(folder, *options), capture_output=True, text=True, timeout=500,
+    def __init__(self, folder, *options, environment=None, status=0, within=list):
+        self.done = subprocess.run(within(command(folder, *options)), capture_output=True, text=True, timeout=500,
                                    env=environment or os.environ)
         assert self.done.returncode == status, self.done.stdout + self.done.stderr
         self.folder = folder.with_name(folder.name + "-grades")
-        with open(self.folder / "grades.csv", newline="") as file:
+        with open(self.folder / "grades.csv", newline="", encoding="utf-8-sig") as file:
             self.rows = {row["name"]: row for row in csv.DictReader(file)}
 
     def verdicts(self):
@@ -254,6 +255,7 @@ def processes_of(word):
 def test_page(graded):
     page = (graded.folder / "grades.html").read_text()
     assert page.count("<svg") == 1
+    assert (graded.folder / "grades.csv").read_bytes().startswith("\ufeff".encode())  # or Excel misreads names in Hangul
     assert not re.findall(r'(?:href|src)="(?!#)|url\((?!#)|@import', page)  # it needs no other file
     for name, row in graded.rows.items():
         assert f'class="name">{name.replace("<b>", "&lt;b&gt;")}<' in page and row["verdict"] in page
@@ -273,7 +275,7 @@ def test_goes_on_after_an_interruption(bwrap, tmp_path):
     deadline = time.monotonic() + 120
     while not (state / "b.json").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGHUP)  # the terminal is gone; Ctrl-C and a scheduler's SIGTERM do the same
     stderr = process.communicate(timeout=60)[1]
     assert (process.returncode, stderr) == (130, "grade.py: interrupted: the same command goes on from here\n")
     assert not processes_of("facegen-grade-") and not (state / "c.json").exists()
@@ -326,6 +328,16 @@ def test_under_slurm(bwrap, slurm, tmp_path):  # noqa: F811
             break
         time.sleep(0.1)
     assert not jobs
+
+
+def test_in_a_job_of_slurm(bwrap, slurm, tmp_path):  # noqa: F811
+    """The job's own nodes are used: jobs of ours would wait for them as long as it lasts."""
+    folder = hand_ins(tmp_path)
+    pack(folder / "good.zip", project(first='if (strcmp(getenv("OMPI_COMM_WORLD_RANK"), "1")) return 0;'))
+    result = Graded(folder, "--launcher=auto", "--time=60", "--runs=1", environment=slurm, within=lambda words: [
+        "sbatch", "--wait", "-N2", "--exclusive", f"--output={tmp_path}/said", f"--wrap={shlex.join(words)}"])
+    assert result.verdicts() == {"good": "right"}, (tmp_path / "said").read_text()
+    assert re.search(r"in job \d+ of SLURM", (result.folder / "grades.html").read_text())
 
 
 @pytest.mark.parametrize("options, status, sentence", [

@@ -37,6 +37,11 @@ def test_examples_work_where_it_is_installed(tmp_path):
         assert run("sh", "-c", f"PATH={tmp_path}/usr/bin:$PATH {command}", cwd=tmp_path).returncode == 0
         for variable in ("TMPDIR", "FACEGEN_CPU", "OMP_NUM_THREADS"):
             assert f".B {variable}" in page
+    shutil.copy(ROOT / "compare_result", tmp_path / "usr/bin")
+    (tmp_path / "output1.txt").rename(tmp_path / "answer1.txt")  # of the one program, beside the other's
+    assert run("sh", "-c", f"PATH={tmp_path}/usr/bin:$PATH {command}", cwd=tmp_path).returncode == 0
+    [command] = re.findall(r"^Example:\n  (compare_result .*)$", run("./compare_result", "--help").stdout.decode(), re.M)
+    assert run("sh", "-c", f"PATH={tmp_path}/usr/bin:$PATH {command}", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -23,6 +24,7 @@
 #include <thread>
 #include <vector>
 
+#include "io/output_file.h"
 #include "io/unfinished.h"
 #include "io/writers.h"
 #include "network.h"
@@ -301,6 +303,12 @@ class OutputPromises : public FileTest, public ::testing::WithParamInterface<Kin
   void refuse(const Strings& parts, const std::string& where) {
     expect_failure(kUsage, parts, [&] { open(where); });
   }
+  // As the run does that a temporary file belongs to.
+  Descriptor lock(const std::string& name) {
+    Descriptor user(::open(path(name).c_str(), O_RDONLY));
+    EXPECT_EQ(::flock(user.get(), LOCK_EX), 0);
+    return user;
+  }
   // Writes over a long file, in a place that does not let it be replaced: the old contents stay until the end.
   void write_over(const std::string& file) {
     ::chmod(file.c_str(), 0666);
@@ -387,14 +395,23 @@ TEST_P(OutputPromises, KeepThemWithTemporaryNamesToo) {
     expect_failure(kMachine, {name_}, [&] { writer->publish(); });
   }
   EXPECT_EQ(get(target_), "the file before");
+  // What killed runs left goes, what another run has locked stays, and so does what is no name of ours.
+  const std::string start = "." + name_ + ".partial.", used = start + "1.2", other = start + "1.a";
+  for (const std::string& name : {start + "1", used, other}) put(name, "of another run");
+  const Descriptor user = lock(used);
   write(target_);
-  EXPECT_EQ(names(), alone_);
+  EXPECT_EQ(names(), (Strings{used, other, name_}));
   EXPECT_NE(get(target_), "the file before");
+  const std::unique_ptr<FaceWriter> first = open(target_), second = open(target_);  // neither takes the other's
+  for (FaceWriter* writer : {first.get(), second.get()}) writer->write(30, faces_.data());
+  for (FaceWriter* writer : {first.get(), second.get()}) writer->finish(), writer->publish();
+  EXPECT_EQ(names(), (Strings{used, other, name_}));
   EXPECT_EQ(::umount("/proc"), 0);
 }
 
-TEST_P(OutputPromises, ALeftoverOfTheSameNameIsNotTouched) {
+TEST_P(OutputPromises, AnotherRunsFileOfTheSameNameIsNotTouched) {
   put(partial_, "somebody's");
+  const Descriptor user = lock(partial_);
   for (int i = 0; i < 2; ++i) write(target_);  // the file is new, then replaced
   EXPECT_EQ(names(), (Strings{partial_, name_}));
   EXPECT_EQ(get(path(partial_)), "somebody's");

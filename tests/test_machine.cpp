@@ -9,9 +9,8 @@
 #include <string>
 #include <thread>
 
-#include "common/cgroup.h"
 #include "common/failure.h"
-#include "common/memory.h"
+#include "common/limits.h"
 #include "run/cpus.h"
 #include "run/fault.h"
 #include "run/host_memory.h"

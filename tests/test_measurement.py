@@ -26,32 +26,37 @@ def measure(tmp_path, monkeypatch):
 
 def test_figures_are_kept_with_what_must_be_known(measure, monkeypatch):
     monkeypatch.setenv("NOTE", "a quiet machine")
-    done, [file] = measure("""echo a table; echo '{"rows": [1, 2]}' > $2""", "--json", "JSON")
-    assert done.returncode == 0 and done.stdout.startswith(b"a table\nWrote '")
+    done, [file] = measure("""echo a word
+        echo '{"gpu": "none"}'; echo '{"list": "rows", "faces": 1, "s": 0.12345678}'; echo '{"list": "rows", "faces": 2, "s": 3}'""",
+        "--faces", "2")
+    assert done.returncode == 0
+    said = done.stdout.decode().split("\n")
+    assert [line.split() for line in said[:7]] == [["a", "word"], [], ["gpu"], ["none"], [], ["faces", "s"], ["1", "0.1235"]]
+    assert said[-2].startswith("Wrote '")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d-[a-z0-9-]+-(avx512|avx2|plain)-\d+-layers\.json", file.name)
     kept = json.loads(file.read_text())
-    assert kept["rows"] == [1, 2] and kept["commit"] == "abc1234" and kept["note"] == "a quiet machine"
+    assert kept["rows"] == [{"faces": 1, "s": 0.12345678}, {"faces": 2, "s": 3}] and kept["gpu"] == "none"
+    assert kept["commit"] == "abc1234" and kept["note"] == "a quiet machine"
     assert file.name == f"{kept['date']}-{kept['machine']}-layers.json"
-    assert kept["command"] == "bench/measurement.py layers ./program --json JSON"
+    assert kept["command"] == "bench/measurement.py layers ./program --faces 2"
 
 
 def test_a_machine_may_be_named(measure, monkeypatch):
     monkeypatch.setenv("MACHINE", "node7")
-    _, [file] = measure("echo '[1]' > $1", "JSON", what="gpu-scaling")
-    assert file.name[10:] == "-node7-scaling.json" and json.loads(file.read_text())["rows"] == [1]
+    _, [file] = measure("""echo '{"rows": 1}'""", what="gpu-scaling")
+    assert file.name[10:] == "-node7-scaling.json" and json.loads(file.read_text())["rows"] == 1
 
 
 def test_what_is_skipped_leaves_nothing(measure):
-    done, files = measure("echo SKIPPED: no GPU here; exit 1", "JSON")
+    done, files = measure("echo SKIPPED: no GPU here; exit 1")
     assert (done.returncode, files) == (0, [])
 
 
-@pytest.mark.parametrize("body", ["exit 3", "echo '{}' > $1; exit 1", "true"])
+@pytest.mark.parametrize("body", ["exit 3", """echo '{"rows": 1}'; exit 1""", "true"])
 def test_what_fails_leaves_nothing(body, measure):
-    done, files = measure(body, "JSON")
+    done, files = measure(body)
     assert (done.returncode, files) == (1, []) and b"nothing was kept" in done.stderr
 
 
-def test_wrong_usage(measure):
-    done, files = measure("true")
-    assert (done.returncode, files) == (2, [])
+def test_wrong_usage():
+    assert run(sys.executable, "bench/measurement.py", "layers").returncode == 2

@@ -377,6 +377,7 @@ def test_the_sequential_program_says_what_it_ignores(small):
     assert run(program, NETWORK, small, "none", "none").stderr == b""
     for options in (["-d", "0"], ["-t", "4"], ["-d", "none", "-t", "2"]):
         assert b"do nothing here" in ran(program, *options, NETWORK, small, "none", "none").stderr
+    assert b"do nothing there" in run(program, "--help").stdout
 
 
 def test_facegen_seq_needs_nothing_but_its_headers(tmp_path):

@@ -195,6 +195,19 @@ def test_names_cannot_act_on_a_terminal(program, noise, tmp_path):
     refused(generate(program, evil, korean, "none", "none"), program, 1, f"{shown} has ")
 
 
+def test_the_programs_own_name_cannot_act_on_a_terminal(program, tmp_path):
+    (tmp_path / "\x1b[31m").symlink_to(program)
+    for words in (["--help"], ["absent", "absent", "none", "none"], ["--none"]):
+        done = run(tmp_path / "\x1b[31m", *words)
+        assert b"\x1b" not in done.stdout + done.stderr and rb"\x1b[31m" in done.stdout + done.stderr
+
+
+def test_the_number_of_a_gpu_does_not_wrap(small):
+    for gpu in ("99", "2147483648", "4294967296", "18446744073709551616"):  # the last three: 0 in 32 bits, or below
+        refused(generate("./facegen_parallel", NETWORK, small, "none", "none", "--devices", gpu), "./facegen_parallel", 2,
+                f"--devices names GPU {gpu}, but")
+
+
 # ---- Memory
 
 

@@ -255,7 +255,8 @@ Outcome run_on(SimulatedDevices simulated, std::int64_t faces) {
   }
   const auto chunks = plan_chunks({0, faces}, int(devices.size()), 16);
   Collect sink(chunks, faces);
-  DeviceThreads threads(std::move(devices));
+  Profile profile;
+  DeviceThreads threads(std::move(devices), profile);
   {
     const StopAtEnd stop{threads};
     threads.begin(network, chunks, noise.data(), sink);
@@ -305,7 +306,8 @@ TEST(DeviceThreads, EndWhenThereIsNoPlaceLeftAndStopWhileTheyWaitForOne) {
   const float network[] = {0}, noise[net::kNoise] = {};
   for (const bool at_once : {true, false}) {
     NoPlace sink(at_once);
-    DeviceThreads threads(one_device());
+    Profile profile;
+    DeviceThreads threads(one_device(), profile);
     threads.begin(network, {{0, 1}}, noise, sink);
     if (at_once) {
       await(threads);
@@ -325,7 +327,8 @@ TEST(DeviceThreads, ComputeCallAfterCallInTheThreadThatWasAttached) {
     peek.push_back(device.get());
     devices.push_back(std::move(device));
   }
-  DeviceThreads threads(std::move(devices));
+  Profile profile;
+  DeviceThreads threads(std::move(devices), profile);
   ASSERT_EQ(threads.devices().size(), 3u);
   const std::vector<Share> chunks = plan_chunks({500, 100}, 3, 16);
   const std::vector<float> noise(100 * net::kNoise, 1.0f);
@@ -355,11 +358,13 @@ TEST(DeviceThreads, PassOnWhatAttachThrew) {
   };
   Devices devices = one_device();
   devices.push_back(std::make_unique<Unattachable>());
-  EXPECT_THROW(DeviceThreads threads(std::move(devices)), Failure);
+  Profile profile;
+  EXPECT_THROW(DeviceThreads threads(std::move(devices), profile), Failure);
 }
 
 TEST(DeviceThreads, AreNoneWithoutDevices) {
-  DeviceThreads threads({});
+  Profile profile;
+  DeviceThreads threads({}, profile);
   EXPECT_TRUE(threads.done(0));
   Collect sink({}, 0);
   threads.begin(nullptr, {}, nullptr, sink);

@@ -5,6 +5,7 @@ other nodes through SLURM, CUDA_VISIBLE_DEVICES from --gres, the end of a job wh
 """
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -234,23 +235,34 @@ def ranks(slurm):
     return found
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_ends_the_job(slurm, with_mpi, folder, victim):
-    noise = (ROOT / "inputs/input3.txt").read_text().splitlines()[1:] * 60  # minutes of work for a few cores
+def start_long_job(folder, slurm, times):
+    """Computes input3 so many times over, on two nodes -> the process of salloc, which is well into the work."""
+    noise = (ROOT / "inputs/input3.txt").read_text().splitlines()[1:] * times
     (folder / "many.txt").write_text("\n".join([str(len(noise)), *noise]) + "\n")
-    line = TWO_NODES.replace("input1.txt", "many.txt")
     with open(folder / "stdout", "w") as stdout, open(folder / "stderr", "w") as stderr:
-        process = subprocess.Popen(line.split(), cwd=folder, env=slurm, stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(TWO_NODES.replace("input1.txt", "many.txt").split(), cwd=folder, env=slurm, stdout=stdout,
+                                   stderr=stderr)
+    for _ in range(600):
+        if "Calculating..." in (folder / "stdout").read_text() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    time.sleep(1)
+    assert process.poll() is None and sorted(ranks(slurm)) == [0, 1], (folder / "stderr").read_text()
+    return process
+
+
+def parent(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return int(stat.read().rsplit(")", 1)[1].split()[1])
+
+
+@pytest.mark.parametrize("victim", [0, 1, "the daemon of rank 1"])
+def test_a_killed_part_ends_the_job(slurm, with_mpi, folder, victim):
+    process = start_long_job(folder, slurm, 60)  # minutes of work for a few cores
     try:
-        for _ in range(600):
-            if "Calculating..." in (folder / "stdout").read_text() or process.poll() is not None:
-                break
-            time.sleep(0.1)
-        time.sleep(1)  # well into the work
         running = ranks(slurm)
-        assert process.poll() is None and sorted(running) == [0, 1], (folder / "stderr").read_text()
         start = time.monotonic()
-        os.kill(running[victim], signal.SIGKILL)
+        os.kill(running[victim] if victim in running else parent(running[1]), signal.SIGKILL)
         status = process.wait(timeout=30)
         seconds = time.monotonic() - start
     finally:
@@ -265,6 +277,21 @@ def test_a_killed_rank_ends_the_job(slurm, with_mpi, folder, victim):
             break
         time.sleep(0.1)
     assert not ranks(slurm)
+
+
+def test_a_job_outlives_the_slurmd_of_a_node(slurm, with_mpi, folder):
+    process = start_long_job(folder, slurm, 3)
+    file = pathlib.Path(slurm["SLURM_CONF"]).parent / "slurmd.n2.pid"
+    try:
+        os.kill(int(file.read_text()), signal.SIGKILL)
+        assert process.wait(timeout=120) == 0
+    finally:
+        process.kill()
+        process.wait()
+        subprocess.run(["unshare", "--uts", "sh", "-c", "hostname n2; exec slurmd -N n2"], env=slurm, check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    faces = np.fromfile(folder / "output1.txt", np.uint8)
+    assert np.count_nonzero(faces == ord("\n")) == 3001
 
 
 def test_two_nodes_says_what_is_wrong(slurm, tmp_path):

@@ -115,7 +115,7 @@ double from_e4m3(char bits) {
 double kept(const char* row, int C, int c, bool eight) {
   const auto half = [&](int byte) { return double(__half2float(*reinterpret_cast<const __half*>(row + byte))); };
   const double lo = eight ? std::ldexp(from_e4m3(row[first8_byte(C, c)]), -kLo8Exponent) : half(lo16_byte(c));
-  return half(hi_byte(eight, c)) + lo;
+  return half(hi_byte(eight, c)) + lo + map_offset(eight);
 }
 
 // One network: n faces against plain fp32, some against float64, and their maps too.

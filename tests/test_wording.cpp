@@ -69,4 +69,14 @@ TEST(Cannot, SaysWhatToDo) {
                "cannot write 'x': No space left on device. Free some space there, or name a file on another disk.");
 }
 
+TEST(Cannot, BlamesTheNameOrTheMachine) {
+  for (const int error : {ENOENT, ENOTDIR, EISDIR, EACCES, EPERM, EROFS, ELOOP, ENAMETOOLONG, ETXTBSY, ENXIO}) {
+    EXPECT_EQ(cannot("read", "'x'", error, kBadInput).status(), kBadInput) << error;
+    EXPECT_EQ(cannot("write", "'x'", error, kUsage).status(), kUsage) << error;
+  }
+  for (const int error : {EIO, ENOMEM, EMFILE, ENFILE, ESTALE, ENOSPC, EDQUOT, ETIMEDOUT, EBADF}) {
+    EXPECT_EQ(cannot("read", "'x'", error, kBadInput).status(), kMachine) << error;
+  }
+}
+
 }  // namespace

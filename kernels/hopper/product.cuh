@@ -6,9 +6,9 @@
 #include "kernels/split/format.cuh"
 
 // Which layers' input and weights have 8-bit corrections: bit l is layer l's. They save a third of the tensor cores'
-// time, and so of the power, which is what limits all of them. Not tconv2: with it, the worst of a million faces of
-// uniform(-1, 1) is off by 2.3e-4, more than is promised.
-constexpr unsigned kAccurate = 0, kFast = 1 << 1 | 1 << 3;
+// time, and so of the power, which is what limits all of them. tconv1's cost the least accuracy, as its sums are the
+// longest: what cutting them off loses is a third of what it is with 16-bit corrections.
+constexpr unsigned kAccurate = 1 << 1, kFast = 1 << 1 | 1 << 2 | 1 << 3;
 
 template <int layer, unsigned eight_layers>
 struct HopperPlan : Plan<layer, in_8_bits(eight_layers, layer)> {
@@ -25,7 +25,7 @@ struct ProductTask {
   CUtensorMap input;    // (H * W, n) rows of 4 C bytes, boxes (1, 128) of 128 bytes
   CUtensorMap weights;  // (25 K or 8192) rows of 4 C bytes, boxes (32) of 128 bytes, see kWeightBox
   char* output;         // (out_H * out_W, n) rows of 4 K bytes
-  const float2* fold;   // (columns) {scale, shift}
+  const float2* fold;   // (folds, columns) {scale, shift}
   int* sums;            // (n) of a face's whole output map, as it is kept
   volatile int* unfit;  // (n) set to 1 for a face with a value that the output map cannot hold
   int* next_tile;       // the first tile that no cluster has taken, less their number
@@ -157,6 +157,7 @@ struct Tile {
   }
   __device__ Shifts rows(bool far) const { return shifts(P::kRowPhases, odd_row, i, P::H, far); }
   __device__ Shifts columns(bool far) const { return shifts(P::kColumnPhases, odd_column, j, P::W, far); }
+  __device__ int fold() const { return P::kProj ? position : P::fold(odd_row, odd_column, i, j); }
   __device__ int pieces(bool far_row, bool far_column) const {
     return rows(far_row).count() * columns(far_column).count() * P::kPieces;
   }
@@ -318,7 +319,9 @@ __device__ inline void finish_tile(const float (&sum)[128], const ProductTask& t
   const int warp = threadIdx.x % 128 / 32, lane = threadIdx.x % 32;
   const int own = lane % 4 * 8;                                        // first of this thread's channels of every 32
   const int face = tile.face + warpgroup * 64 + 16 * warp + lane / 4;  // and 8 further
-  const float2* fold = task.fold + (P::kProj ? tile.position * 256 : 0) + own;
+  const float2* fold = task.fold + tile.fold() * P::kColumns + own;
+  constexpr float kLeast = 0.f - map_offset(P::kOutEight);
+  constexpr int kValues = P::kColumns / 4;
   // Of this thread's two faces the sums of high terms, and the largest; where the map takes all of fp16, the sum tells.
   __half2 total[2] = {}, top[2] = {};
 #pragma unroll
@@ -341,7 +344,7 @@ __device__ inline void finish_tile(const float (&sum)[128], const ProductTask& t
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const float* s = &sum[16 * q + 4 * i + 2 * half];
-        const float x = fmaxf(fmaf(s[0], f.x, f.y), 0.f), y = fmaxf(fmaf(s[1], f.z, f.w), 0.f);
+        const float x = fmaxf(fmaf(s[0], f.x, f.y), kLeast), y = fmaxf(fmaf(s[1], f.z, f.w), kLeast);
         const SplitPair split = split_pair(x, y);
         if (P::kOutEight) top[half] = __hmax2(top[half], split.hi);
         total[half] = __hadd2(total[half], split.hi);
@@ -374,7 +377,7 @@ __device__ inline void finish_tile(const float (&sum)[128], const ProductTask& t
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     if (face + 8 * half >= task.n) continue;
-    const float both = __low2float(total[half]) + __high2float(total[half]);
+    const float both = __low2float(total[half]) + __high2float(total[half]) - kValues * kLeast;
     const float largest = P::kOutEight ? fmaxf(__low2float(top[half]), __high2float(top[half])) : both / 2;
     if (!(largest <= largest_value(P::kOutEight))) task.unfit[face + 8 * half] = 1;
     atomicAdd(&task.sums[face + 8 * half], __float2int_rn(fminf(both, kMostSum)));

@@ -33,9 +33,16 @@ constexpr int kNoisePadded = 128;    // the 100 noise values, padded with zeros 
 constexpr int kNoiseExponent = 4;    // noise is kept times 2^4
 constexpr int kWeightExponent = 13;  // the largest weight of an output channel is kept in [2^13, 2^14)
 
-// A typical value of a map is kept near two to this. With 8-bit corrections 2^4, as e4m3 wants it (below): there is room
-// for 448 times as much. With 16-bit ones 2^0: for 65,504 times as much, and a low term still ends at 2^-24 of it.
-__host__ __device__ constexpr int target_exponent(bool eight) { return eight ? 4 : 0; }
+// A typical value of a map is kept from two to this to twice that. With 8-bit corrections 2^3, as e4m3 wants it (below):
+// there is room for 448 times as much or more. With 16-bit ones 2^0: for 32,752 times as much, and a low term still ends
+// at 2^-24 of it.
+__host__ __device__ constexpr int target_exponent(bool eight) { return eight ? 3 : 0; }
+
+// A map with 8-bit corrections is kept less this, somewhat more than its positive values' mean. What terms are off by
+// grows with their size, and ReLU leaves 0 and positive values: 0 becomes -16, which both formats hold exactly, and the
+// others come to lie around 0. That takes half of the variance of the errors of tconv1 and tconv2, a third of tconv3's.
+// What the offset takes from the sums is one number a column, and is in its shift.
+__host__ __device__ constexpr float map_offset(bool eight) { return eight ? 16.f : 0.f; }
 
 // e4m3 reaches from 2^-9 to 448. Kept times these powers of two, a typical value's terms both lie near 1, the largest
 // weight's near 2^7; a product of hi and lo' and one of lo and hi' both come out times 2^1.
@@ -85,6 +92,9 @@ struct Plan {
   static constexpr int kPositions = kPositionRows * kPositionColumns;    // proj 32, tconv1 64, tconv2 128, tconv3 256
   static constexpr int kPieces = C / kPieceChannels / (kEight ? 2 : 1);  // of a row, in one pass (8 bit: of two)
   static constexpr int kColumns = 256;
+  // What a map's offset adds to a sum depends on which filter taps it has: on the output pixel's phase, where positions
+  // differ in it, and on whether the input pixel lies first, between or last in its column and in its row.
+  static constexpr int kFolds = !kEight ? 1 : 9 * (kRowPhases == 1 ? 2 : 1) * (kColumnPhases == 1 ? 2 : 1);
   static_assert(kProj || kRowPhases * kColumnPhases * K == kColumns, "the phases of a position fill the columns");
 
   // First of the K packed weight rows that hold filter tap (r, s). The taps that input pixel (i + di, j + dj) needs for
@@ -101,6 +111,14 @@ struct Plan {
     if (dj <= 0) return (16 + 2 * (dj + 1) + 1 - odd_column) * K;
     if (di <= 0) return (20 + 2 * (di + 1) + (odd_row ? 0 : 1)) * K;
     return 24 * K;
+  }
+
+  // Which of the folds holds at input pixel (i, j). row_parity, column_parity: of the output pixel, or 0 where a position
+  // has both.
+  __host__ __device__ static constexpr int fold(int row_parity, int column_parity, int i, int j) {
+    if (kFolds == 1) return 0;
+    const int row = i == 0 ? 0 : i < H - 1 ? 1 : 2, column = j == 0 ? 0 : j < W - 1 ? 1 : 2;
+    return 9 * (row_parity * (kColumnPhases == 1 ? 2 : 1) + column_parity) + 3 * row + column;
   }
 
   // First packed weight row for the input pixel at (di, dj) from the position's own. row_parity, column_parity: of the
@@ -158,6 +176,10 @@ __device__ inline SplitPair split_pair(float a, float b) {
 // Two values in e4m3, the first in the low byte.
 __device__ inline uint32_t to_e4m3(float a, float b) {
   return __nv_cvt_float2_to_fp8x2(make_float2(a, b), __NV_SATFINITE, __NV_E4M3);
+}
+
+__device__ inline float from_e4m3(uint32_t bits) {  // the low byte
+  return __half2float(__half(__nv_cvt_fp8_to_halfraw(__nv_fp8_storage_t(bits & 255), __NV_E4M3)));
 }
 
 struct Corrections8 {

@@ -57,7 +57,7 @@ class SplitNetwork {
   }
 
   char* weights(int layer) const { return memory_.bytes() + where_.weights[layer]; }  // (rows) of C channels
-  float2* fold(int layer) const {                                                     // (columns) {scale, shift}
+  float2* fold(int layer) const {                                                     // (folds, columns) {scale, shift}
     return reinterpret_cast<float2*>(memory_.bytes() + where_.fold[layer]);
   }
   Channels* channels() const { return reinterpret_cast<Channels*>(memory_.bytes() + where_.channels); }  // maps 1..4
@@ -85,6 +85,8 @@ class SplitNetwork {
     CUDA_CHECK(cudaGetLastError());
   }
 
+  static constexpr int kMostFolds = Plan<1, true>::kFolds;
+
   // Offsets in bytes.
   struct Memory {
     std::size_t weights[net::kLayers], fold[net::kLayers], channels, expected_sums, bytes;
@@ -93,7 +95,7 @@ class SplitNetwork {
       Arena arena;
       for (int layer = 0; layer < net::kLayers; ++layer) {
         weights[layer] = arena.take(rows(layer) * split_row_bytes(map_channels(layer)));
-        fold[layer] = arena.take((layer == 0 ? 16 * 512 : 256) * sizeof(float2));
+        fold[layer] = arena.take((layer == 0 ? 16 * 512 : kMostFolds * 256) * sizeof(float2));
       }
       channels = arena.take(4 * sizeof(Channels));
       expected_sums = arena.take(net::kLayers * sizeof(float));

@@ -6,6 +6,13 @@ from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, figu
 from sources import CPU, LAYER_NAMES, SPLITS, map_bytes, multiply_adds, tensor_peak
 
 
+def finish(made, axes, to, lines="both"):
+    """Lines across, the legend beside, the file."""
+    axes.grid(True, axis=lines)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    save(made, to)
+
+
 def peers(n, to):
     """Speed against error: ours and PyTorch on one GPU."""
     made, axes = figure(2.1)
@@ -27,9 +34,7 @@ def peers(n, to):
     axes.text(2.8e-2, n("pcie.faces_per_s") * 1.06, "as many faces as PCIe carries to the host", ha="right", size=7.5)
     axes.set(xscale="log", yscale="log", xlim=(1e-6, 3e-2), ylim=(2e4, 2e6), xlabel="worst error against float64",
              ylabel="faces/s, host to host")
-    axes.grid(True)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    save(made, to)
+    finish(made, axes, to)
 
 
 def ladder(n, to):
@@ -68,9 +73,7 @@ def roofline(n, to):
                   markeredgecolor=BLACK, markeredgewidth=.5, linestyle="none")
     axes.set(xscale="log", yscale="log", ylim=(25, 1700), xlim=(10, 1e4),
              xlabel="fp16 operations a byte of feature map (each map read and written once)", ylabel="TFLOP/s of fp16")
-    axes.grid(True)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    save(made, to)
+    finish(made, axes, to)
 
 
 def accuracy(n, to):
@@ -88,9 +91,7 @@ def accuracy(n, to):
     axes.set(xscale="log", xlim=(2e-8, 1e-1), yticks=range(len(splits)), xlabel="error of a face's values against float64")
     axes.set_yticklabels([split["split"] for split in splits])
     axes.invert_yaxis()
-    axes.grid(axis="x")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    save(made, to)
+    finish(made, axes, to, lines="x")
 
 
 def cores(n, to):
@@ -110,7 +111,7 @@ def cores(n, to):
     right.plot([1, 2], [100 * n(f"cpu.share.{t}") for t in (1, 2)], "s-", color=ORANGE, label="2 cores, AMD EPYC")
     right.axhline(100 * n("goal.fma_share"), color=GREY, linewidth=.9, linestyle="--")
     right.text(16, 100 * n("goal.fma_share") + 1.5, "goal", ha="right", size=7.5)
-    right.set(xscale="log", xticks=threads, xticklabels=threads, xlabel="threads", ylabel="share of the FMA peak, %",
+    right.set(xscale="log", xticks=threads, xticklabels=threads, xlabel="threads", ylabel="% of the FMA peak",
               ylim=(0, 105))
     right.minorticks_off()
     right.legend(frameon=False, loc="lower left")
@@ -130,9 +131,7 @@ def whole_run(n, to):
         axes.plot(faces, [max(row["stages_s"].get(stage, 0), 1e-4) for row in rows], ".-", linewidth=.8, color=colour,
                   label=f"its stage: {stage}")
     axes.set(xscale="log", yscale="log", xlabel="faces, N", ylabel="time, s")
-    axes.grid(True)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    save(made, to)
+    finish(made, axes, to)
 
 
 def scaling(n, to):
@@ -146,9 +145,7 @@ def scaling(n, to):
     axes.set(xscale="log", yscale="log", xticks=nodes, xticklabels=nodes, xlabel="nodes of four GPUs (modelled)",
              ylabel="faces/s into rank 0")
     axes.minorticks_off()
-    axes.grid(True)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    save(made, to)
+    finish(made, axes, to)
 
 
 FIGURES = (peers, ladder, roofline, accuracy, cores, whole_run, scaling)

@@ -4,6 +4,7 @@ import io
 import math
 import warnings
 from pathlib import Path
+from unicodedata import east_asian_width
 
 import jinja2
 import matplotlib
@@ -94,7 +95,9 @@ def plot(results, best):
                 time, style = (most, {"marker": ">", "ms": 6}) if time >= most else (least, {"marker": "<", "ms": 6})
             axes.plot(time, y, color=colour(result), clip_on=False, **style)
     names = [result.name if len(result.name) <= 28 else result.name[:27] + "…" for result in timed]
-    axes.set_yticks(range(len(timed)), [name.replace("$", r"\$") for name in names])
+    # Room is measured with letters that this font has, and as wide as a browser draws those of others at most.
+    axes.set_yticks(range(len(timed)), ["".join("W" if east_asian_width(c) in "WF" else c for c in name).replace("$", r"\$")
+                                        for name in names])
     axes.set_ylim(len(timed) - 0.4, -0.6)
     axes.set_xscale("log")
     axes.set_xlim(least, most)
@@ -110,6 +113,9 @@ def plot(results, best):
     scores.set_xlabel("score")
     for point in points:
         axes.axvline(times.time_of(point, best), color="#00000022", lw=0.8, zorder=0)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    axes.set_yticklabels([name.replace("$", r"\$") for name in names])
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")), transparent=True)
     pyplot.close(figure)
@@ -119,7 +125,7 @@ def plot(results, best):
 def write_all(folder, results, faces, best, facts, logs):
     """grades.csv and grades.html in `folder`. facts: what else there is to know, by heading; logs: what was printed, by
     name."""
-    write_text(folder / "grades.csv", csv_text(results, faces, best))
+    write_text(folder / "grades.csv", "\ufeff" + csv_text(results, faces, best))  # by that mark Excel knows UTF-8
     template = jinja2.Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"), autoescape=True,
                                trim_blocks=True, lstrip_blocks=True)
     write_text(folder / "grades.html", template.render(rows=list(rows(results, faces, best)), plot=plot(results, best),

@@ -1,18 +1,11 @@
 """Printed times: reading them, doubting them, and the score.
 
-The grade rests on a number that the hand-in prints itself, of a clock that it starts and stops itself. What it cannot
-change is the wall clock outside. Three rules; a time that breaks one is doubted, and counts only where staff says so:
-
-1. It is a number above 0 and no longer than the whole run.
-2. What of a run is not in the printed time (start, set-up, reading, writing) may grow with the number of faces only as
-   reading and writing do. Growth is measured between the runs of few and of many faces (the fastest of each, so that
-   start and set-up fall out), and so it is for the course's own driver, which reads and writes a value at a time: a
-   hand-in may need FACTOR times what that one needs, and a share of the run more.
-3. The same until the first byte of output is there. No writing is in that part, so it shows hidden computing that is
-   shorter than writing. (Not under SLURM, where the files of another node are seen late.)
-
-Computing in facegen_init, after the clock has stopped, or while writing breaks 2 or 3; a result kept from another run
-fails the comparison, as the noise is new and each run starts in a folder of its own.
+What a hand-in prints it measures itself; the wall clock outside it cannot change. docs/grading.md says when a time is
+doubted. How much a run's unprinted share grows from few to many faces is measured between the fastest runs of each, so
+that start and set-up fall out; the course's own driver, whose slowest run counts (so that a busy machine doubts nobody),
+says how much reading and writing explain. A hand-in may need FACTOR times that, and a share of the run more: in the whole
+run, and until the first byte of output, where no writing hides anything (not under SLURM, where files of another node
+are seen late).
 """
 import math
 import re
@@ -44,11 +37,11 @@ def printed_time(output):
     return max(times, key=lambda time: math.inf if math.isnan(time) else time) if times else None
 
 
-def untimed_growth(few, many, part):
+def untimed_growth(few, many, part, of_many=min):
     """How much longer the unprinted share of `part` (a field of Timing) is with many faces than with few, or None."""
     few, many = ([getattr(run, part) - run.printed for run in runs if getattr(run, part) is not None]
                  for runs in (few, many))
-    return min(many) - min(few) if few and many else None
+    return of_many(many) - min(few) if few and many else None
 
 
 def doubt(few, many, reference):
@@ -60,7 +53,7 @@ def doubt(few, many, reference):
         if run.printed > run.wall:
             return f"it printed {run.printed:.6f} s, but the whole run took {run.wall:.3f} s"
     for part, what in (("first_output", "to the first byte of output"), ("wall", "from start to end")):
-        growth, usual = untimed_growth(few, many, part), untimed_growth(*reference, part)
+        growth, usual = untimed_growth(few, many, part), untimed_growth(*reference, part, max)
         if growth is None or usual is None:
             continue
         allowed = FACTOR * max(usual, 0) + max(SLACK, SHARE * min(run.wall for run in many))

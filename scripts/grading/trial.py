@@ -52,21 +52,31 @@ class Launcher:
     """How a program is started: by mpirun in the sandbox, or by mpirun in a job of SLURM, each rank in a sandbox."""
 
     mpirun: list
-    salloc: list = None  # the options of salloc
+    salloc: list = None  # the options of salloc for a job of each run
+    job: str = None  # or the job that we are in
+
+    def on_cluster(self):
+        return self.salloc is not None or self.job is not None
 
     def start(self, sandbox, command, place, cwd, limits, tasks, log):
-        if self.salloc is None:
+        if not self.on_cluster():
             mpirun = [*self.mpirun, "-n", tasks] if self.mpirun else []
             return sandbox.run(sandbox.wrap([*mpirun, *command], place, limits, cwd), place, limits, log, cwd)
+        # Only its time in the job counts, not what a queue takes before; the shell, which runs here, writes both down.
         began, ended = log.with_suffix(".began"), log.with_suffix(".ended")
         for file in (began, ended):
             file.unlink(missing_ok=True)
         timed = ["sh", "-c", 'began=$0 ended=$1; shift; : > "$began"; "$@"; status=$?; : > "$ended"; exit $status']
-        salloc = ["salloc", "--quiet", f"--time={math.ceil(limits.seconds / 60) + 1}", f"--ntasks-per-node={tasks}"]
+        environment, salloc, mpirun = {"OMPI_MCA_orte_tmpdir_base": str(place / "mpi")}, [], self.mpirun
+        if self.job:
+            environment |= {name: value for name, value in os.environ.items() if name.startswith("SLURM_")}
+            mpirun = [*mpirun, "--map-by", f"ppr:{tasks}:node"]
+        else:
+            salloc = ["salloc", "--quiet", f"--time={math.ceil(limits.seconds / 60) + 1}",
+                      f"--ntasks-per-node={tasks}", *self.salloc]
         (place / "mpi").mkdir()
-        return sandbox.run([*salloc, *self.salloc, *timed, began, ended, *self.mpirun,
-                            *sandbox.wrap(command, place, limits, cwd)], place, limits, log, cwd,
-                           {"OMPI_MCA_orte_tmpdir_base": str(place / "mpi")}, (began, ended), grace=20)
+        return sandbox.run([*salloc, *timed, began, ended, *mpirun, *sandbox.wrap(command, place, limits, cwd)], place,
+                           limits, log, cwd, environment, (began, ended), grace=20)
 
 
 @dataclass
@@ -150,7 +160,7 @@ class Trials:
             printed = times.printed_time(said)
             if printed is None:
                 raise Failed("no time", f"it printed no 'Elapsed time : x sec' on {case.name}")
-            first_output = outcome.first_output if self.launcher.salloc is None else None
+            first_output = None if self.launcher.on_cluster() else outcome.first_output
             return times.Timing(printed, outcome.wall, first_output)
         finally:
             remove(place)
@@ -167,8 +177,8 @@ class Trials:
     def measure_reference(self, say):
         """Times the course's own driver, with this repository's facegen_parallel in it -> (few, many)."""
         everywhere = self.launcher
-        if everywhere.salloc is not None:  # it knows no ranks; of options that are said twice, salloc takes the last
-            self.launcher = dataclasses.replace(everywhere, salloc=[*everywhere.salloc, "--nodes=1"])
+        if everywhere.on_cluster():  # it knows no ranks
+            self.launcher = dataclasses.replace(everywhere, mpirun=[*everywhere.mpirun, "-n", "1"])
         place = self.scratch / "reference"
         (place / "build").mkdir(parents=True)
         shutil.copy(ROOT / "build/course_like_driver", place / "build")

@@ -4,12 +4,14 @@
  *   FAULT_CALL   the function's name below; several stand for one: "open" is every way of opening
  *   FAULT_AT     k
  *   FAULT_RANK   only in that rank of an Open MPI job
+ *   FAULT_TIMES  a place in the program, which is the calls that led to it, counts no more often than that
  *   FAULT_MARK   a file that is made when the call fails, so that one knows whether there was a k-th call
  *   FAULT_NAMED  where it is set there are no files without a name, as on many file systems
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
@@ -25,7 +27,7 @@
 
 static const char* failing = "";
 static const char* mark;
-static long at;
+static long at, times;
 static atomic_long calls;
 
 /* Where the code lies whose calls count: the program itself, and the libraries that work for it. */
@@ -55,7 +57,29 @@ __attribute__((constructor)) static void start(void) {
   dl_iterate_phdr(note_code, NULL);
   mark = getenv("FAULT_MARK");
   at = k ? atol(k) : 0;
+  times = getenv("FAULT_TIMES") ? atol(getenv("FAULT_TIMES")) : 0;
   if (call && (!rank || (mine && strcmp(rank, mine) == 0))) failing = call;
+}
+
+/* Whether the place that makes this call has made it FAULT_TIMES times before. */
+static int counted_already(void) {
+  enum { kDepth = 12, kPlaces = 8192 };
+  static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  static __thread int inside; /* backtrace() may ask for memory itself */
+  static struct { uintptr_t hash; long seen; } places[kPlaces];
+  if (times == 0 || inside) return inside;
+  void* frames[kDepth];
+  uintptr_t hash = 1;
+  inside = 1;
+  for (int left = backtrace(frames, kDepth); left > 0; --left) hash = hash * 31 + (uintptr_t)frames[left - 1];
+  inside = 0;
+  pthread_mutex_lock(&mutex);
+  int i = 0;
+  while (i < kPlaces - 1 && places[i].seen && places[i].hash != hash) ++i;
+  places[i].hash = hash;
+  const int often = places[i].seen++ >= times;
+  pthread_mutex_unlock(&mutex);
+  return often;
 }
 
 /* Whether this call is the one. */
@@ -63,7 +87,7 @@ static int fails(const char* name, const void* caller) {
   if (strcmp(name, failing) != 0) return 0;
   int counts = 0;
   for (int i = 0; i < codes; ++i) counts |= (uintptr_t)caller >= code[i].first && (uintptr_t)caller < code[i].last;
-  if (!counts || ++calls != at) return 0;
+  if (!counts || counted_already() || ++calls != at) return 0;
   if (mark) syscall(SYS_close, syscall(SYS_openat, AT_FDCWD, mark, O_CREAT | O_WRONLY, 0644));
   return 1;
 }

@@ -1,6 +1,6 @@
-#include "io/kinds.h"
+#include "io/writers.h"
 
-#include "io/ending.h"
+#include "io/paths.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "common/memory.h"
+#include "common/limits.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -9,16 +9,47 @@
 #include <sstream>
 #include <vector>
 
-#include "common/cgroup.h"
-
 namespace {
 
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
 
-// The number in a file of one; kNoLimit where there is none, as where the file says "max".
+// The folders of this process's group and of all groups above it; empty where there are none. controller: "cpu" or
+// "memory" for version 1, "" for version 2.
+//
+// A line of /proc/self/cgroup is "4:cpu,cpuacct:/job/step", and "0::/job/step" for version 2. In a container the path
+// may be the host's, whose folders are not seen there: what is seen is the container's own group, where they are mounted.
+std::vector<std::string> cgroup_folders(const std::string& controller, const std::string& root) {
+  std::vector<std::string> folders;
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const bool listed = ("," + controllers + ",").find("," + controller + ",") != std::string::npos;
+    if (controller.empty() ? !controllers.empty() : !listed) continue;
+    const std::string other_mount = controller.empty() ? "unified" : controllers;  // beside version 1; one for several
+    for (std::string group = line.substr(second + 1);; group.erase(group.rfind('/'))) {
+      if (!group.empty() && group.back() == '/') group.pop_back();
+      folders.push_back(root + "/sys/fs/cgroup/" + controller + group);
+      if (other_mount != controller) folders.push_back(root + "/sys/fs/cgroup/" + other_mount + group);
+      if (group.empty()) break;
+    }
+  }
+  return folders;
+}
+
+// The numbers that begin a file: none where it is missing or says "max".
+template <typename Number>
+std::vector<Number> numbers(const std::string& path) {
+  std::ifstream file(path);
+  std::vector<Number> values;
+  for (Number value; file >> value;) values.push_back(value);
+  return values;
+}
+
 std::int64_t number_in(const std::string& path) {
-  std::int64_t number = 0;
-  return std::ifstream(path) >> number ? number : kNoLimit;
+  const std::vector<std::int64_t> found = numbers<std::int64_t>(path);
+  return found.empty() ? kNoLimit : found[0];
 }
 
 // The sum of what a file of lines "key value ..." says of these keys; -1 where it has none of them.
@@ -77,4 +108,21 @@ std::int64_t available_memory(Swap swap, const std::string& root) {
   for (std::int64_t& count : pages) statm >> count;
   return std::min(
       {of_machine, left_by_groups(root), left_by_limit(RLIMIT_AS, pages[0]), left_by_limit(RLIMIT_DATA, pages[5])});
+}
+
+double cgroup_cpus(const std::string& root) {
+  double cpus = 0;
+  const auto limit = [&cpus](double quota, double period) {
+    if (quota > 0 && period > 0) cpus = cpus == 0 ? quota / period : std::min(cpus, quota / period);
+  };
+  for (const std::string& folder : cgroup_folders("", root)) {
+    const std::vector<double> max = numbers<double>(folder + "/cpu.max");  // "quota period", or "max period"
+    if (max.size() == 2) limit(max[0], max[1]);
+  }
+  for (const std::string& folder : cgroup_folders("cpu", root)) {
+    const std::vector<double> quota = numbers<double>(folder + "/cpu.cfs_quota_us"),
+                              period = numbers<double>(folder + "/cpu.cfs_period_us");
+    if (!quota.empty() && !period.empty()) limit(quota[0], period[0]);  // -1: none
+  }
+  return cpus;
 }
