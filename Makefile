@@ -299,7 +299,7 @@ run-fuzzers: $(FUZZERS)
 
 # Every call that a run depends on fails once, in a run of its own; runs are ended by signals at random moments.
 faults: all
-	$(PYTHON) tests/faults/faults.py
+	$(KEEP) faults $(PYTHON) tests/faults/faults.py
 
 # ---- Measuring -------------------------------------------------------------------------------------------------------
 

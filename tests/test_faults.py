@@ -11,4 +11,4 @@ from conftest import ROOT, run
 def test_failing_calls_and_signals(scenario):
     done = run(sys.executable, ROOT / "tests/faults/faults.py", "--only", scenario, "--most", 2, "--kills", 5)
     assert done.returncode == 0, done.stdout.decode()[-4000:] + done.stderr.decode()[-2000:]
-    assert b"5 runs ended by signals, 0 wrong" in done.stdout
+    assert b'"signals": 5, "wrong": 0' in done.stdout

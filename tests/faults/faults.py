@@ -2,14 +2,14 @@
 """faults.py: makes every call that a run depends on fail once, and ends runs by signals at random moments.
 
 For each scenario and each function of inject.c the first call fails in one run, the second in the next, and so on until
-a run makes no k-th call. Of three ranks the calls of rank 0 fail, then those of rank 1 (rank 2 does what that does); there a
-place in the program that asks for memory in a loop counts three times. After each run: the status is 0 or 3; a run that failed has said one
-sentence; outputs are as they were before or complete; nothing lies beside them or in TMPDIR; nobody waits for ever.
+a run makes no k-th call. Of three ranks the calls of rank 0 fail, then those of rank 1 (rank 2 does what that does);
+there a place in the program that asks for memory in a loop counts three times. After each run: the status is 0 or 3; a
+run that failed has said one sentence; outputs are as they were before or complete; nothing lies beside them or in
+TMPDIR; nobody waits for ever. The counts are printed as rows that bench/measurement.py keeps, where nothing was wrong.
 
   --most K      no more than K runs a function (default: as many as there are calls)
   --kills N     so many runs ended by a signal, 0 to 1 times as long as the whole run takes (default 200)
   --jobs N      so many runs at a time (default: two a core)
-  --json FILE   the counts as JSON too
   --only NAME   only scenarios whose name holds this (may be given several times)
 """
 import argparse
@@ -169,12 +169,17 @@ def kill(scenario, library, kills, count, complain):
             complain(f"{where}: status {status}: {wrong}")
 
 
+def totals(count, names):
+    """How many runs there were of these scenarios, of both kinds."""
+    return {"failed_calls": sum(count[name, call] for name in names for call in CALLS),
+            "signals": sum(count[name, "signals"] for name in names)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--most", type=int)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2 * len(os.sched_getaffinity(0)))
-    parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--only", action="append", default=[])
     options = parser.parse_args()
     names = [name for name in SCENARIOS if not options.only or any(word in name for word in options.only)]
@@ -199,14 +204,10 @@ def main():
                 scenario.reference()
             fail_calls(scenarios, library, options.most, count, complain)
             kill(scenarios[0], library, options.kills // len(names), count, complain)
-            print(f"{name}: {sum(n for (of, what), n in count.items() if of == name and what != 'signals')} failed calls, "
-                  f"{count[name, 'signals']} signals", flush=True)
-    counts = {what: sum(n for (_, of), n in count.items() if of == what) for what in [*CALLS, "signals"]}
-    failed, signals = sum(counts.values()) - counts["signals"], counts["signals"]
-    print("calls: " + ", ".join(f"{call} {counts[call]}" for call in CALLS))
-    print(f"{failed} failed calls, {signals} runs ended by signals, {len(complaints)} wrong")
-    if options.json:
-        options.json.write_text(json.dumps({"failed_calls": failed, "signals": signals, "wrong": complaints, "counts": counts}))
+            print(json.dumps({"list": "scenarios", "scenario": name, **totals(count, [name])}), flush=True)
+    for call in CALLS:
+        print(json.dumps({"list": "calls", "call": call, "failed": sum(count[name, call] for name in names)}), flush=True)
+    print(json.dumps({**totals(count, names), "wrong": len(complaints)}))
     return 1 if complaints else 0
 
 
