@@ -4,7 +4,7 @@
 For each scenario and each function of inject.c the first call fails in one run, the second in the next, and so on until
 a run makes no k-th call. Of three ranks the calls of rank 0 fail, then those of rank 1 (rank 2 does what that does);
 there a place in the program that asks for memory in a loop counts three times. After each run: the status is 0 or 3; a
-run that failed has said one sentence; outputs are as they were before or complete; nothing lies beside them or in
+run that failed has said in one sentence why; outputs are as they were before or complete; nothing lies beside them or in
 TMPDIR; nobody waits for ever. The counts are printed as rows that bench/measurement.py keeps, where nothing was wrong.
 
   --most K      no more than K runs a function (default: as many as there are calls)
@@ -90,6 +90,8 @@ class Scenario:
             wrong.append(f"status {status}")
         if told and status != 0 and len(sentences) != 1:
             wrong.append(f"{len(sentences)} sentences")
+        if any("please report this" in line for line in sentences):  # what std::terminate says where nothing better is known
+            wrong.append("it ended itself")
         for name in self.outputs:
             whole = found.get(name) == self.expected.get(name) or (name == "p.json" and found.get(name, b"").endswith(b"]}\n"))
             old = found.get(name) == (b"before" if self.before else None)
