@@ -79,7 +79,7 @@ Descriptor create_locked(const char* name, mode_t mode) {
     if (file.is_open() && errno == EWOULDBLOCK) errno = EEXIST;
     return errno == EEXIST ? Descriptor() : std::move(file);  // a file system may know no locks
   }
-  if (::fstat(file.get(), &now) == 0 && now.st_nlink > 0) return file;
+  if (::fstat(file.get(), &now) != 0 || now.st_nlink > 0) return file;
   errno = EEXIST;
   return Descriptor();
 }
