@@ -299,7 +299,8 @@ run-fuzzers: $(FUZZERS)
 
 # Every call that a run depends on fails once, in a run of its own; runs are ended by signals at random moments.
 faults: all
-	$(KEEP) faults $(PYTHON) tests/faults/faults.py
+	$(KEEP) faults-one-process $(PYTHON) tests/faults/faults.py --only text --only npy
+	$(KEEP) faults-three-ranks $(PYTHON) tests/faults/faults.py --only ranks --kills 40
 
 # ---- Measuring -------------------------------------------------------------------------------------------------------
 
