@@ -72,8 +72,8 @@ endif
 # ---- Flags -----------------------------------------------------------------------------------------------------------
 
 STRICT := $(filter 1,$(WERROR))
-OPTIMISE := $(if $(filter 1,$(DEBUG)),-O1 -g,-O3)
-SANITIZER := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -g)
+OPTIMISE := $(if $(filter 1,$(DEBUG))$(SANITIZE),-O1 -g,-O3)
+SANITIZER := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 CXXFLAGS_ALL = -std=c++17 $(OPTIMISE) -Wall -Wextra $(STRICT:1=-Werror) -pthread -I. -MMD -MP $(SANITIZER) \
                 $(CPPFLAGS) $(CXXFLAGS)
 LDFLAGS_ALL = -pthread $(SANITIZER) $(LDFLAGS)
@@ -299,7 +299,8 @@ run-fuzzers: $(FUZZERS)
 
 # Every call that a run depends on fails once, in a run of its own; runs are ended by signals at random moments.
 faults: all
-	$(PYTHON) tests/faults/faults.py
+	$(KEEP) faults-one-process $(PYTHON) tests/faults/faults.py --only text --only npy
+	$(KEEP) faults-three-ranks $(PYTHON) tests/faults/faults.py --only ranks --kills 40
 
 # ---- Measuring -------------------------------------------------------------------------------------------------------
 

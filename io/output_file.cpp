@@ -5,9 +5,9 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <filesystem>
 #include <utility>
 
+#include "common/folder.h"
 #include "common/wording.h"
 #include "io/paths.h"
 #include "io/unfinished.h"
@@ -63,12 +63,11 @@ Descriptor open_nameless(const std::string& folder, mode_t mode) {
 // A temporary name is in use while its file is locked, and a killed run loses its locks. Removes what such runs have left:
 // `start` and digits or dots, in this folder.
 void remove_abandoned(const std::string& folder, const std::string& start) {
-  std::error_code none;
-  for (const auto& file : std::filesystem::directory_iterator(folder, none)) {
-    const std::string name = file.path().filename();
+  for (const std::string& name : names_in(folder)) {
     if (name.rfind(start, 0) != 0 || name.find_first_not_of("0123456789.", start.size()) != name.npos) continue;
-    const Descriptor left(::open(file.path().c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (left.is_open() && ::flock(left.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(file.path().c_str());
+    const std::string path = folder + "/" + name;
+    const Descriptor left(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (left.is_open() && ::flock(left.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(path.c_str());
   }
 }
 
@@ -80,7 +79,7 @@ Descriptor create_locked(const char* name, mode_t mode) {
     if (file.is_open() && errno == EWOULDBLOCK) errno = EEXIST;
     return errno == EEXIST ? Descriptor() : std::move(file);  // a file system may know no locks
   }
-  if (::fstat(file.get(), &now) == 0 && now.st_nlink > 0) return file;
+  if (::fstat(file.get(), &now) != 0 || now.st_nlink > 0) return file;
   errno = EEXIST;
   return Descriptor();
 }

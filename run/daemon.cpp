@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "common/failure.h"
+#include "common/folder.h"
 #include "run/launch.h"  // defines: launched_rank, process_ended
 
 namespace {
@@ -55,9 +56,8 @@ std::string watch(int socket) {
 std::string watch_all_of(pid_t process) {
   std::string silent;
   const int descriptor = int(syscall(SYS_pidfd_open, process, 0));
-  std::error_code none;
-  for (const auto& file : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/fd", none)) {
-    const int copy = int(syscall(SYS_pidfd_getfd, descriptor, std::atoi(file.path().filename().c_str()), 0));
+  for (const std::string& number : names_in("/proc/" + std::to_string(process) + "/fd")) {
+    const int copy = int(syscall(SYS_pidfd_getfd, descriptor, std::atoi(number.c_str()), 0));
     if (copy < 0) continue;
     silent = std::max(silent, watch(copy));
     close(copy);
@@ -101,11 +101,10 @@ void clean_up_behind(int process) {
   const char* job = std::getenv("PMIX_NAMESPACE");
   char mine[32];  // JOB.RANK, at the end of the name
   std::snprintf(mine, sizeof mine, ".%lx.%d", job ? std::strtoul(job, nullptr, 10) : 0, launched_rank());
-  for (const auto& file : std::filesystem::directory_iterator("/dev/shm", none)) {
-    const std::string name = file.path().filename();
+  for (const std::string& name : names_in("/dev/shm")) {
     const std::size_t end = name.size() - std::min(name.size(), std::strlen(mine));
     if (name.find("_segment.") != name.npos && name.compare(end, name.npos, mine) == 0) {
-      std::filesystem::remove(file.path(), none);
+      std::filesystem::remove("/dev/shm/" + name, none);
     }
   }
 }

@@ -264,7 +264,7 @@ def test_under_the_sanitizers(switches, clone):
         for program in ("seq", "parallel"):
             done = run(clone / f"facegen_{program}", "network.bin", "n.txt", "o.txt", "o.bmp", cwd=clone)
             assert done.returncode == 1 and b"Sanitizer" not in done.stderr and b"runtime error" not in done.stderr
-    [folder] = (clone / "build").iterdir()
+    [folder] = (clone / "build").glob("*-" + switches[2].split("=")[1].replace(",", "-"))
     tests = ["tests/simulated_gpus", "tests/test_run"][: 2 if os.environ.get("FACEGEN_TEST_PROGRAMS") else 1]
     builds(clone, *switches, *(folder.relative_to(clone) / test for test in tests))
     commands = [[folder / "tests/test_run"]] * (len(tests) - 1)
