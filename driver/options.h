@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-constexpr const char* kVersion = "1.1.0";
+constexpr const char* kVersion = "1.2.0";
 constexpr const char* kSeeHelp = "; see --help";
 
 struct Options {

@@ -59,7 +59,7 @@ class Generator {
 // generator belongs to the GPU that is current, and takes the device memory of its packed weights when it is made.
 
 // Hopper tensor cores (wgmma, bulk copies): H100, H200.  -> kernels/hopper/generator.cu
-// fast: tconv1 and tconv3 take their corrections in 8 bits; accurate: all in 16 bits.
+// fast: tconv1, 2 and 3 take their corrections in 8 bits; accurate: tconv1 alone.
 std::unique_ptr<Generator> make_fast_generator(const cudaDeviceProp& device);
 std::unique_ptr<Generator> make_accurate_generator(const cudaDeviceProp& device);
 

@@ -16,12 +16,12 @@ REPORT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(REPORT.parent / "scripts"))
 from network_file import LAYERS as NETWORK  # noqa: E402
 
-PEERS, LIMITS, ACCURACY = "h100-peers", "h100-limits", "h100-accuracy"
-BEFORE, EARLIER_PEERS = "h100-peers-d5f7870", "h100-peers-0cf57a9"  # versions before
-RUNS, LAYERS, DEVICE = "h100-hopper-runs", "h100-layers", "h100-layers-simt"
+PEERS, LAYERS, ACCURACY, TRIED = "h200-peers", "h200-layers", "h200-accuracy", "h200-experiments"
+BEFORE, TRIED_BEFORE = "h100-peers", "h100-experiments"  # the version before, on an H100
+RUNS, LIMITS = "h100-hopper-runs", "h100-limits"
 GPUS, GPUS_BEFORE, SPLITS = "h100x2-scaling", "h100x2-scaling-6d4e1ea", "epyc-avx512-2-operand-splits"
 CPU, HOST = "epyc-avx512-2", "xeon-avx512-16"  # two cores by themselves; the sixteen of the H100's host
-CHUNK = 2048  # faces of a chunk on an H100: kChunkFaces of kernels/hopper/generator.cu
+CHUNK = 2048  # faces of a chunk: kChunkFaces of kernels/hopper/generator.cu
 
 SPEED = "seconds", "faces_per_s", "worst_error"
 
@@ -31,18 +31,30 @@ SOURCES = {
     "ours.{}.faces_per_s": (PEERS, "entries[kernels=best][faces={}]/faces_per_s", "1000 8192 65536"),
     "ours.worst_error": (PEERS, "entries[kernels=best][faces=65536]/worst_error"),
     "ours.worst_error.normal": (PEERS, "entries[kernels=best][faces=65536]/worst_error_normal"),
-    "tried.{}": ("h100-experiments", "{}", "checks tconv4_close_behind_tconv3 warpgroup_starts_later"),
-    "exit.{}": ("h100-experiments", "start_to_exit/{}",
-               "one_gpu_1000 one_gpu_262144 one_gpu_262144_before two_gpus_262144"),
-    "locked.{}": ("h100-experiments", "page_locking/{}", "cudaHostAlloc large_pages"),
-    "before.faces_per_s": (BEFORE, "entries[kernels=hopper][faces=65536]/faces_per_s"),
-    "before8.faces_per_s": (BEFORE, "entries[kernels=hopper8][faces=65536]/faces_per_s"),
+    "uniform.{}": (TRIED, "uniform_65536_ms/{}", "before after"),
+    "normal.{}": (TRIED, "normal_65536_ms/{}[-1]", "before after"),
+    "image.{}": (TRIED, "tconv4_us/{}", "before after"),
+    "thousand.other_card": (TRIED, "uniform_1000_ms/another_card_after[-1]"),
+    "fifth_card": (TRIED, "refuted/as_built"),
+    "image.share.as_built": (TRIED, "refuted/another_card_as_built"),
+    "image.share.half": (TRIED, "refuted/tconv4_on_half_of_the_multiprocessors"),
+    "image.share.five_sixths": (TRIED, "refuted/tconv4_on_five_sixths"),
+    "image.share.all": (TRIED, "refuted/tconv4_on_all_multiprocessors"),
+    "image.share.fastest": (TRIED, "refuted/fastest_runs_of_these_five"),
+    "offset.built.{}": (TRIED, "offset/as built, range 0.5 to 1/{}", "worst_2"),
+    "offset.low.{}": (TRIED, "offset/range 0.35 to 0.71/{}", "worst_1 worst_2"),
+    "offset.high.{}": (TRIED, "offset/0.7, range 0.71 to 1.41/{}", "worst_1|faces_taken_for_unlike_what_is_expected"),
+    "exit.{}": (TRIED, "start_to_exit/{}_s[-1]", "one_gpu_1000 one_gpu_262144"),
+    "tried.{}": (TRIED_BEFORE, "{}", "checks tconv4_close_behind_tconv3 warpgroup_starts_later"),
+    "exit.before.{}": (TRIED_BEFORE, "start_to_exit/{}", "one_gpu_262144_before two_gpus_262144"),
+    "locked.{}": (TRIED_BEFORE, "page_locking/{}", "cudaHostAlloc large_pages"),
+    "before.faces_per_s": (BEFORE, "entries[kernels=best][faces=65536]/faces_per_s"),
+    "before.1000.seconds": (BEFORE, "entries[kernels=best][faces=1000]/seconds"),
     "million.{}": (ACCURACY, "rows[what={}(-1, 1)]/worst", "uniform"),
     "million.normal": (ACCURACY, "rows[what=normal(0, 1)]/worst"),
     "accuracy.rows": (ACCURACY, "rows"),
     **{f"jax.{{}}.{what}": (PEERS, f"entries[program=JAX {{}}]/{what}", "BF16_BF16_F32_X3 BF16_BF16_F32_X6 TF32_TF32_F32_X3")
        for what in SPEED},
-    "other_card.faces_per_s": (EARLIER_PEERS, "entries[kernels=hopper][faces=65536]/faces_per_s"),
     "power.{}": (LIMITS, "power/rows[products={}]",
                  "three of fp16, los of 8 bits|three of fp16, los of 11 bits|three of fp16, faces all zero|one of fp16, two of e4m3"),
     "without.{}": (LIMITS, "without_a_part/rows[build={}]/layers",
@@ -62,14 +74,13 @@ SOURCES = {
     "overlap.before": (RUNS, "entries[kernels=hopper, launches one after another][faces=65536]/seconds"),
     "overlap.after": (RUNS, "entries[kernels=hopper][faces=65536]/seconds"),
     "chunk.{}.seconds": (RUNS, "by_chunk[chunk={}][faces=65536]/seconds/median", "512 1024 2048 4096"),
-    "multiprocessors": (DEVICE, "multiprocessors"),
-    "clock_mhz": (DEVICE, "clock_mhz"),
-    "fma_peak.tflops": (DEVICE, "limits/fp32_tflops"),
-    "simt.share": (DEVICE, "runs[program=device, host to host][faces=65536]/share_of_fp32_peak"),
+    "multiprocessors": (LAYERS, "multiprocessors"),
+    "clock_mhz": (LAYERS, "clock_mhz"),
+    "fma_peak.tflops": (LAYERS, "limits[-1]/fp32_tflops"),
     "simt.issue_slots": ("h100-simt", "tconv2_by_ncu/issue_slots_used"),
-    "pcie.out": (DEVICE, "limits/to_host_gb_s"),
-    "pcie.in": (DEVICE, "limits/to_gpu_gb_s"),
-    "dram": (DEVICE, "limits/on_gpu_gb_s"),
+    "pcie.out": (LAYERS, "limits[-1]/to_host_gb_s"),
+    "pcie.in": (LAYERS, "limits[-1]/to_gpu_gb_s"),
+    "dram": (LAYERS, "limits[-1]/on_gpu_gb_s"),
     "profile.{}": ("h100-hopper-profile", "kernels[layer={}]", "tconv1 tconv2 tconv3 tconv4"),
     "plan.1000.{}": ("h100-plans-1000", "plans[chunks={}]/median_ms", "256 256 256 232|1000"),
     "mma.{}": (PEERS, "entries[kernels=precise][faces=65536]/{}", " ".join(SPEED)),
@@ -242,7 +253,7 @@ def multiply_adds(layer):
 
 def units(layer):
     """What a layer's products take of the tensor cores' time, in fp16 products (kFast of hopper/product.cuh)."""
-    return 2 if layer in ("tconv1", "tconv3") else 3
+    return 2 if layer in ("tconv1", "tconv2", "tconv3") else 3
 
 
 def map_bytes(layer):
@@ -272,13 +283,30 @@ def saved(n, part, layer):
     return 1 - middle(n, f"without {part}", layer, "us") / middle(n, "whole", layer, "us")
 
 
+def cards(n):
+    """Milliseconds that the same version took for 65,536 faces on one card after the other."""
+    return [*n("uniform.after"), n("fifth_card"), 1e3 * n("ours.65536.seconds")]
+
+
+def gains(n):
+    """The share of that time that this version saves, on each card that ran the one before too."""
+    return [1 - after / before for before, after in zip(n("uniform.before"), n("uniform.after"))]
+
+
 DERIVED = {
     "gflop": lambda n: FLOPS / 1e9,
     "face_bytes": lambda n: FACE_BYTES,
     "speedup.fp32": lambda n: n("ours.65536.faces_per_s") / n("torch.fp32.faces_per_s"),
     "speedup.fp16": lambda n: n("ours.65536.faces_per_s") / n("torch.fp16.faces_per_s"),
-    "hopper8.gain": lambda n: n("before8.faces_per_s") / n("before.faces_per_s") - 1,
-    "before.gain": lambda n: n("ours.65536.faces_per_s") / n("before.faces_per_s") - 1,
+    "cards.least_ms": lambda n: min(cards(n)),
+    "cards.most_ms": lambda n: max(cards(n)),
+    "cards.fastest": lambda n: 65536e3 / min(cards(n)),
+    "cards.slowest": lambda n: 65536e3 / max(cards(n)),
+    "cards.least_gain": lambda n: min(gains(n)),
+    "cards.most_gain": lambda n: max(gains(n)),
+    "image.share.least": lambda n: min(n("image.share.fastest")),
+    "image.share.most": lambda n: max(n("image.share.fastest")),
+    "simt.share": lambda n: n("simt.faces_per_s") / n("limit.fp32"),
     "accuracy.tried": lambda n: len(n("accuracy.rows")),
     "speedup.jax": lambda n: n("ours.65536.faces_per_s") / n("jax.BF16_BF16_F32_X3.faces_per_s"),
     "speedup.student": lambda n: n("ours.65536.faces_per_s") / n("student.faces_per_s"),
@@ -293,7 +321,7 @@ DERIVED = {
     **{f"whole.{layer}.tensor": lambda n, layer=layer: middle(n, "whole", layer, "tensor_active") for layer in ("tconv1", "tconv2", "tconv3")},
     **{f"whole.{layer}.mhz": lambda n, layer=layer: middle(n, "whole", layer, "mhz") for layer in ("tconv1", "tconv2", "tconv3")},
     "goal.reached": lambda n: n("ours.65536.faces_per_s") / n("goal.faces_per_s"),
-    "on_device.tflops_fp16": lambda n: n("on_device.faces_per_s") * sum(units(layer) * 2 * multiply_adds(layer) for layer in LAYER_NAMES) / 1e12,
+    "long.tflops_fp16": lambda n: n("ours.65536.faces_per_s") * sum(units(layer) * 2 * multiply_adds(layer) for layer in LAYER_NAMES) / 1e12,
     "profile.clock1_mhz": lambda n: n("profile.tconv1")["cycles"] / n("profile.tconv1")["us"],
     "profile.tconv1.shared": lambda n: n("profile.tconv1")["shared_wavefronts_pct"],
     "profile.tconv1.l2": lambda n: n("profile.tconv1")["l2_throughput_pct"],
@@ -302,7 +330,7 @@ DERIVED = {
     **{f"amx.gain.{t}": lambda n, t=t: n(f"amx.{t}") / n(f"amx.avx512.{t}") for t in (1, 4, 16)},
     "amx.median_gain.16": lambda n: n("amx.median") / n("amx.avx512.median"),
     "eight.gain": lambda n: 1 - n("eight.after.us") / n("eight.before.us"),
-    "on_device.share": lambda n: n("on_device.tflops_fp16") / n("study.fp16"),
+    "long.share": lambda n: n("long.tflops_fp16") / n("study.fp16"),
     "tensor_peak": lambda n: tensor_peak(n) / 1e12,
     "pcie.faces_per_s": lambda n: n("pcie.out") * 1e9 / FACE_BYTES,
     "bits.gain": lambda n: n("bits.7") / n("bits.all") - 1,
@@ -319,6 +347,7 @@ DERIVED = {
     "chunk": lambda n: CHUNK,
     "limit.fp32": lambda n: n("fma_peak.tflops") * 1e12 / FLOPS,
     "limit.three": lambda n: n("study.fp16") * 1e12 / (3 * FLOPS),
+    "limit.two": lambda n: n("study.fp16") * 1e12 / (2 * FLOPS),
     "border.waste": lambda n: (100 * 8192 + sum((5 * layer.h) ** 2 * layer.c * layer.k for layer in NETWORK[1:])) / (FLOPS / 2),
     "host.first_doubling": lambda n: n("host.faces_per_s.2") / n("host.faces_per_s.1"),
     "power.limit": lambda n: f"{float(n('gpu.power').split()[0]):.0f} W",
@@ -354,8 +383,8 @@ def significant(value, digits):
     return f"{round(value, places):,.{max(places, 0)}f}"
 
 
-def exponent(value):
-    mantissa, power = f"{value:.1e}".split("e")
+def exponent(value, places=1):
+    mantissa, power = f"{value:.{places}e}".split("e")
     return f"{mantissa}e{int(power)}"
 
 
@@ -364,6 +393,7 @@ FORMATS = {
     "thousands": lambda x: f"{x:,.0f}",
     "k": lambda x: f"{x / 1e3:,.0f}\u00a0k",
     "million": lambda x: f"{x / 1e6:.1f}\u00a0M",
+    "M": lambda x: f"{x / 1e6:.2f}\u00a0M",
     "1": lambda x: significant(x, 1),
     "2": lambda x: significant(x, 2),
     "3": lambda x: significant(x, 3),
@@ -372,6 +402,7 @@ FORMATS = {
     "GB_s": lambda x: significant(x / 1e9, 3),
     "ms": lambda x: f"{significant(1e3 * x, 3)} ms",
     "error": exponent,
+    "error3": lambda x: exponent(x, 2),
 }
 
 PLACEHOLDER = re.compile(r"\{\{([^{}|]+?)(?:\|(\w+))?\}\}")

@@ -42,6 +42,17 @@ def ladder(n: Numbers):
     return table(["step", "expected", "faces/s", "gain", "kept"], "llrrl", rows)
 
 
+def since(n: Numbers):
+    """The steps after the ladder's, in whole runs."""
+    rows = []
+    for step in n.latest("hopper-ladder")["since"]:
+        pairs = list(zip(step["before"], step["after"]))
+        saved = [f"{100 * (1 - after / before):.1f}" for before, after in pairs]
+        rows.append([step["step"], step["expected"], ", ".join(f"{before:.1f} to {after:.1f}" for before, after in pairs) + f" {step['unit']}",
+                     f"{', '.join(saved)} %", "yes" if step["kept"] else "**no**"])
+    return table(["step", "expected", "measured", "saved", "kept"], "lllll", rows)
+
+
 def cpu_ladder(n: Numbers):
     rows = []
     for step in n.latest("cpu-ladder")["steps"]:
@@ -130,4 +141,4 @@ def origins(n: Numbers):
     return table(["measurement", "date", "commit", "repeated by"], "llll", rows)
 
 
-TABLES = {f.__name__: f for f in (layers, ladder, cpu_ladder, robustness, sizes, splits, tiles, two_gpus, scaling, origins)}
+TABLES = {f.__name__: f for f in (layers, ladder, since, cpu_ladder, robustness, sizes, splits, tiles, two_gpus, scaling, origins)}

@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "common/failure.h"
+
 namespace {
 
 int passed = 0, failed = 0;
@@ -56,6 +58,24 @@ double worst_error(const float* values, const T* reference, std::size_t count) {
 
 bool same_bytes(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Whether every value was written, within +-most: none is the NaN that the memory held before.
+bool complete(const std::vector<float>& values, float most = INFINITY) {
+  return std::all_of(values.begin(), values.end(), [most](float value) { return std::fabs(value) <= most; });
+}
+
+// What main() does with its checks: says how many passed -> their status, 1 where something was thrown.
+int run_checks(int (*checks)(int argc, char** argv), int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 1 << 12);  // line by line, also where a tool stops the program half way
+  int status = 1;
+  try {
+    status = checks(argc, argv);
+  } catch (const Failure& failure) {
+    check(false, failure.what());
+  }
+  std::printf("%d passed, %d failed\n", passed, failed);
+  return status;
 }
 
 }  // namespace

@@ -1,13 +1,12 @@
 """The programs on a processor that is no x86: built with a cross compiler, run by qemu's user mode."""
 import os
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 import reference
-from conftest import NETWORK, run, write_noise
-from test_build import ENVIRONMENT, clone  # noqa: F401  (the fixture)
+from conftest import NETWORK, ran, write_noise
+from test_build import builds, clone  # noqa: F401  (the fixture)
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 
@@ -15,15 +14,12 @@ COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 def test_aarch64(clone, noise, tmp_path):  # noqa: F811
     if not shutil.which(COMPILER) or not shutil.which(EMULATOR):
         pytest.skip(f"no {COMPILER} or {EMULATOR} here")
-    done = subprocess.run(["make", "-j2", f"CXX={COMPILER}", "CUDA=0", "MPI=0", "all"], cwd=clone, env=ENVIRONMENT,
-                          capture_output=True)
-    assert done.returncode == 0 and done.stderr == b"", done.stderr.decode()[-4000:]
+    builds(clone, f"CXX={COMPILER}", "CUDA=0", "MPI=0", "all")
     inputs = noise(2)
     write_noise(tmp_path / "n.txt", inputs)
     for program in ("facegen_seq", "facegen_parallel"):
-        done = run(EMULATOR, "-L", "/usr/aarch64-linux-gnu", clone / program, NETWORK, tmp_path / "n.txt",
-                   tmp_path / f"{program}.npy", tmp_path / f"{program}.bmp", env={**os.environ, "OMP_NUM_THREADS": "2"})
-        assert done.returncode == 0, done.stderr
+        ran(EMULATOR, "-L", "/usr/aarch64-linux-gnu", clone / program, NETWORK, tmp_path / "n.txt",
+            tmp_path / f"{program}.npy", tmp_path / f"{program}.bmp", env={**os.environ, "OMP_NUM_THREADS": "2"})
     expected = reference.faces(reference.shipped(), inputs)
     for program in ("facegen_seq", "facegen_parallel"):
         assert np.max(np.abs(np.load(tmp_path / f"{program}.npy") - expected)) <= 1e-5

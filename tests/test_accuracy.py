@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import reference
-from conftest import read_faces, run, write_noise
+from conftest import PROGRAMS, on_cpu, ran, read_faces, write_noise
 
 PRINT_ROUNDING = 5e-5  # half of the last of four decimals
 
@@ -32,31 +32,16 @@ def test_the_random_networks_are_no_easy_ones(case):
     assert np.std(expected) > 0.05
 
 
-def test_sequential(case):
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("kind", ["txt", "npy"])  # as printed, and before
+def test_every_program(program, kind, case):
     folder, noise, expected = case
-    done = run("./facegen_seq", folder / "network.bin", write_noise(folder / "noise.txt", noise), folder / "seq.txt",
-               folder / "seq.bmp")
-    assert done.returncode == 0, done.stderr
-    assert np.max(np.abs(read_faces(folder / "seq.txt") - expected)) <= 6e-5
-
-
-def test_parallel_text(case):
-    folder, noise, expected = case
-    done = run("./facegen_parallel", "--devices", "none", folder / "network.bin",
-               write_noise(folder / "noise.txt", noise), folder / "par.txt", folder / "par.bmp")
-    assert done.returncode == 0, done.stderr
-    assert np.max(np.abs(read_faces(folder / "par.txt") - expected)) <= 1e-5 + PRINT_ROUNDING
-
-
-def test_parallel_before_printing(case):
-    folder, noise, expected = case
+    write_noise(folder / "noise.txt", noise)
     np.save(folder / "noise.npy", noise)
-    done = run("./facegen_parallel", "--devices", "none", folder / "network.bin", folder / "noise.npy",
-               folder / "par.npy", "none")
-    assert done.returncode == 0, done.stderr
-    faces = np.load(folder / "par.npy")
-    assert faces.dtype == np.float32 and faces.shape == expected.shape
-    assert np.max(np.abs(faces - expected)) <= 1e-5
+    ran(*on_cpu(f"./{program}", folder / "network.bin", folder / f"noise.{kind}", folder / f"o.{kind}", folder / "o.bmp"))
+    faces = read_faces(folder / "o.txt") if kind == "txt" else np.load(folder / "o.npy")
+    assert faces.dtype == (np.float64 if kind == "txt" else np.float32) and faces.shape == expected.shape
+    assert np.max(np.abs(faces - expected)) <= 1e-5 + (PRINT_ROUNDING if kind == "txt" else 0)
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 129])
@@ -64,11 +49,9 @@ def test_parallel_passes_compare_result_against_sequential(n, noise, tmp_path):
     reference.random_network(10 + n).tofile(tmp_path / "network.bin")
     write_noise(tmp_path / "noise.txt", noise(n, n))
     for program in ("seq", "parallel"):
-        done = run(f"./facegen_{program}", tmp_path / "network.bin", tmp_path / "noise.txt",
-                   tmp_path / f"{program}.txt", tmp_path / f"{program}.bmp")
-        assert done.returncode == 0, done.stderr
-    same = run("./compare_result", tmp_path / "parallel.txt", tmp_path / "seq.txt")
-    assert same.returncode == 0, same.stdout
+        ran(f"./facegen_{program}", tmp_path / "network.bin", tmp_path / "noise.txt",
+            tmp_path / f"{program}.txt", tmp_path / f"{program}.bmp")
+    ran("./compare_result", tmp_path / "parallel.txt", tmp_path / "seq.txt")
 
 
 def test_thousand_faces_against_the_model(noise, tmp_path):
@@ -77,9 +60,8 @@ def test_thousand_faces_against_the_model(noise, tmp_path):
     network.tofile(tmp_path / "network.bin")
     inputs = noise(1000, 20)
     np.save(tmp_path / "noise.npy", inputs)
-    done = run("./facegen_parallel", "--devices", "none", tmp_path / "network.bin", tmp_path / "noise.npy",
-               tmp_path / "faces.npy", "none")
-    assert done.returncode == 0, done.stderr
+    ran("./facegen_parallel", "--devices", "none", tmp_path / "network.bin", tmp_path / "noise.npy",
+        tmp_path / "faces.npy", "none")
     faces = np.load(tmp_path / "faces.npy")
     assert faces.shape == (1000, 64, 64, 3) and np.all(np.abs(faces) <= 1)
     sample = [0, 1, 127, 128, 500, 511, 512, 998, 999]

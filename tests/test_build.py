@@ -4,10 +4,9 @@ import itertools
 import os
 import re
 import shutil
-import subprocess
 
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, ran, run
 
 HAVE_GIT = (ROOT / ".git").exists() and shutil.which("git")
 # What the tests' own make was given is not for these builds. Where ccache is, a switch costs only what it changes.
@@ -33,24 +32,26 @@ def clone(tmp_path_factory):
 
 
 def make(folder, *arguments, program="make", **environment):
-    environment = {**ENVIRONMENT, **environment}
-    return subprocess.run([program, "-j2", *arguments], cwd=folder, env=environment, capture_output=True)
+    return run(program, "-j2", *arguments, cwd=folder, env={**ENVIRONMENT, **environment}, timeout=None)
 
 
 def builds(folder, *arguments, **options):
+    """Builds without a warning."""
     done = make(folder, "WERROR=1", *arguments, **options)
-    assert done.returncode == 0, done.stderr.decode()[-4000:]
-    assert done.stderr == b"", done.stderr.decode()[-4000:]
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()[-4000:]
     return done
+
+
+def would_run(*arguments, **environment):
+    """The commands that make would run for these targets and switches."""
+    return make(ROOT, "-n", "-B", *arguments, **environment).stdout.decode()
 
 
 def works(folder):
     (folder / "n.txt").write_text("1\n" + "0.5 " * 100)
     for program in ("seq", "parallel"):
-        done = run(folder / f"facegen_{program}", "network.bin", "n.txt", f"{program}.txt", "none", cwd=folder)
-        assert done.returncode == 0, done.stderr
-    done = run(folder / "compare_result", "parallel.txt", "seq.txt", cwd=folder)
-    assert done.returncode == 0, done.stdout
+        ran(folder / f"facegen_{program}", "network.bin", "n.txt", f"{program}.txt", "none", cwd=folder)
+    ran(folder / "compare_result", "parallel.txt", "seq.txt", cwd=folder)
 
 
 # ---- What make finds -------------------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ def test_the_environment_switches_nothing_off():
     modules = {"CUDA": "/opt/cuda", "MPI": "/opt/openmpi", "OPENMP": "no", "DEBUG": "x", "SANITIZE": "y", "CUARCH": "z",
                "WERROR": "w", "SRC": "/src", "PREFIX": "/prefix"}
     assert found(**modules) == found()
-    assert b"-O3" in make(ROOT, "-n", "-B", "CUDA=0", "facegen_seq", **modules).stdout
+    assert "-O3" in would_run("CUDA=0", "facegen_seq", **modules)
 
 
 @pytest.mark.parametrize("switch", ["CUDA=yes", "MPI=off", "OPENMP=2", "DEBUG=-1", "WERROR=true"])
@@ -92,24 +93,25 @@ def test_switched_off():
 
 
 def test_a_compiler_of_two_words():
-    plain, two = found("CUDA=0"), found("CUDA=0", "CXX=env g++")
-    assert plain == two
-    commands = make(ROOT, "-n", "-B", "CUDA=0", "CXX=env g++", "facegen_seq").stdout.decode()
-    assert re.search(r"^env g\+\+ .* -c main.cpp -o build/env-g\+\+[^ ]*/main.o$", commands, re.M)
+    switches = "CUDA=0", "CXX=env g++"
+    assert found("CUDA=0") == found(*switches)
+    assert re.search(r"^env g\+\+ .* -c main.cpp -o build/env-g\+\+[^ ]*/main.o$", would_run(*switches, "facegen_seq"), re.M)
+
+
+def program(path, body):
+    """A pretended program."""
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
 
 
 def tools(folder, version, known, gpus):
     """A pretended nvcc of this version, which knows these architectures, and nvidia-smi, which sees these GPUs."""
-    (folder / "nvcc").write_text(f"""#!/bin/sh
-case $1 in
-  --version) echo 'Cuda compilation tools, release {version}, V{version}.1' ;;
-  --list-gpu-code) printf 'sm_%s\\n' {known} ;;
-  --dryrun) echo '#$ LIBRARIES=  "-L/its/own/lib"' >&2 ;;
-esac
-""")
-    (folder / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '%s\\n' {gpus or 'no GPU'}\n")
-    for name in ("nvcc", "nvidia-smi"):
-        (folder / name).chmod(0o755)
+    program(folder / "nvcc", f"""case $1 in
+      --version) echo 'Cuda compilation tools, release {version}, V{version}.1' ;;
+      --list-gpu-code) printf 'sm_%s\\n' {known} ;;
+      --dryrun) echo '#$ LIBRARIES=  "-L/its/own/lib"' >&2 ;;
+    esac""")
+    program(folder / "nvidia-smi", f"printf '%s\\n' {gpus or 'no GPU'}")
     return {"PATH": f"{folder}:{ENVIRONMENT['PATH']}"}
 
 
@@ -135,8 +137,7 @@ NEWEST = ("13.0", "75 80 86 88 89 90 100 110 103 120 121")
 def test_gpu_architectures(cuda, gpus, cuarch, archs, ptx, tmp_path):
     environment = tools(tmp_path, *cuda, gpus)
     assert found(f"CUARCH={cuarch}", **environment)["CUDA"] == f"{cuda[0]} ({tmp_path}/nvcc) for {archs}"
-    commands = make(ROOT, "-n", "-B", "parallel", f"CUARCH={cuarch}", **environment).stdout.decode()
-    command = re.search(r"^nvcc .*", commands, re.M)[0]
+    command = re.search(r"^nvcc .*", would_run("parallel", f"CUARCH={cuarch}", **environment), re.M)[0]
     assert re.findall(r"code=sm_(\w+)", command) == archs.split()
     assert re.findall(r"code=compute_(\w+)", command) == ([ptx] if ptx else [])
 
@@ -151,18 +152,16 @@ def test_a_cuda_that_is_too_old(version, tmp_path):
     """The CPU computes, and make says why."""
     environment = tools(tmp_path, version, "70 80", "8.0")
     assert found(**environment)["CUDA"] == f"not used ({tmp_path}/nvcc is older than CUDA 11.8): the CPU computes"
-    assert b"nvcc" not in make(ROOT, "-n", "-B", "parallel", **environment).stdout.split(b"\n", 1)[1]
+    assert "nvcc" not in would_run("parallel", **environment).split("\n", 1)[1]
 
 
 def test_libraries_lie_where_nvcc_says(tmp_path):
-    commands = make(ROOT, "-n", "-B", "parallel", **tools(tmp_path, *NEW, "")).stdout
-    assert b'"-L/its/own/lib" -lcudart_static' in commands
+    assert '"-L/its/own/lib" -lcudart_static' in would_run("parallel", **tools(tmp_path, *NEW, ""))
 
 
 def test_no_mpi(tmp_path):
     """A wrapper that cannot compile is none."""
-    (tmp_path / "mpicxx").write_text("#!/bin/sh\necho g++ -I/nowhere -L/nowhere -lnowhere\n")
-    (tmp_path / "mpicxx").chmod(0o755)
+    program(tmp_path / "mpicxx", "echo g++ -I/nowhere -L/nowhere -lnowhere")
     assert found("CUDA=0", MPICXX=f"{tmp_path}/mpicxx")["MPI"] == "not found: facegen_parallel is one process"
 
 
@@ -204,12 +203,12 @@ def test_every_combination_with_cuda(mpi, openmp, clone):
 def test_mpich(clone):
     builds(clone, "CUDA=0", "MPICXX=mpicxx.mpich", "all")
     (clone / "n.txt").write_text("3\n" + "0.5 -0.25 " * 150)
-    assert run(clone / "facegen_seq", "network.bin", "n.txt", "seq.txt", "none", cwd=clone).returncode == 0
+    ran(clone / "facegen_seq", "network.bin", "n.txt", "seq.txt", "none", cwd=clone)
     for ranks in (1, 2):
         job = ["./facegen_parallel", "network.bin", "n.txt", "o.txt", "none"]
-        done = run("mpirun.mpich", "-n", ranks, *job, cwd=clone)
-        assert done.returncode == 0 and done.stdout.count(b"Calculating") == 1, done.stderr
-        assert run(clone / "compare_result", "o.txt", "seq.txt", cwd=clone).returncode == 0
+        done = ran("mpirun.mpich", "-n", ranks, *job, cwd=clone)
+        assert done.stdout.count(b"Calculating") == 1, done.stderr
+        ran(clone / "compare_result", "o.txt", "seq.txt", cwd=clone)
 
 
 @pytest.mark.full
@@ -243,7 +242,7 @@ def test_a_folder_with_spaces(clone, tmp_path):
     shutil.copytree(clone, home, copy_function=os.link, ignore=shutil.ignore_patterns("build"))
     compiler = "CXX=ccache g++" if HAVE_CCACHE else "CXX=env g++"
     builds(home, compiler, "CUDA=0", "install", f"PREFIX={place}", program=program)
-    assert run(place / "bin/facegen_seq", "--version").returncode == 0
+    ran(place / "bin/facegen_seq", "--version")
     unit = '#include "facegen.h"\nvoid facegen(int n, float* w, float* in, float* out) { out[0] = n; }\n'
     (home / "my unit.c").write_text(unit)
     builds(home, compiler, "CUDA=0", "custom", "SRC=my unit.c", program=program)

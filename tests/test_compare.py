@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import on_a_terminal, run
+from conftest import on_a_terminal, ran, run
 
 FACE = 12288  # values
 
@@ -129,24 +129,14 @@ def test_empty_runs_agree(tmp_path):
 
 
 @pytest.mark.parametrize("text, words", [
-    ("", "is empty"),
-    ("x\n", "'x' is no whole number"),
-    ("-1\n", "'-1' is negative"),
-    ("1.0\n", "'1.0' is no whole number"),
-    ("2\n0.61 zebra", "line 2, column 6: 'zebra' is no number"),
-    ("1\n+-0.5 ", "'+-0.5' is no number"),
-    ("1\n0x10 ", "'0x10' is no number"),
-    ("1\n1_000 ", "'1_000' is no number"),
-    ("1\n0,5 ", "'0,5' is no number"),
-    ("1\n1e ", "'1e' is no number"),
-    ("1\n0.5\x00 ", r"'0.5\x00' is no number"),
-    ("1\n\x1b[31mred\x07 ", r"'\x1b[31mred\x07' is no number"),
-    ("\ufeff1\n", r"'\xef\xbb\xbf1' is no whole number"),
-])
+    ("", "is empty"), ("x\n", "'x' is no whole number"), ("-1\n", "'-1' is negative"), ("1.0\n", "'1.0' is no whole number"),
+    ("2\n0.61 zebra", "line 2, column 6: 'zebra' is no number"), ("\ufeff1\n", r"'\xef\xbb\xbf1' is no whole number"),
+    ("2\n0.5\x00 ", r"'0.5\x00' is no number"), ("2\n\x1b[31mred\x07 ", r"'\x1b[31mred\x07' is no number"),
+    *[(f"2\n{word} ", f"'{word}' is no number") for word in ("+-0.5", "0x10", "1_000", "0,5", "1e")]])
 def test_bad_files(text, words, answer, tmp_path):
     _, path = answer
     bad = tmp_path / "bad.txt"
-    bad.write_text(text if not text.startswith("1\n") else text.replace("1\n", "2\n", 1))
+    bad.write_text(text)
     for pair in (bad, path), (path, bad):
         assert f"'{bad}'" in refused(*pair) and words in refused(*pair)
 
@@ -168,8 +158,8 @@ def test_missing_file_and_usage(answer, tmp_path):
     assert "2 arguments" in run("./compare_result", path).stderr.decode()
     for arguments in [path], [path, path, path], ["--quick", path, path], ["-", "-"]:
         assert run("./compare_result", *arguments).returncode == 2
-    done = run("./compare_result", "--help")
-    assert done.returncode == 0 and b"1e-3" in done.stdout and not done.stderr
+    done = ran("./compare_result", "--help")
+    assert b"1e-3" in done.stdout and not done.stderr
     version = run("./compare_result", "--version").stdout.decode()
     assert version.split()[1] == run("./facegen_seq", "--version").stdout.decode().split()[1]
 

@@ -6,12 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import NETWORK, ROOT, run
+from conftest import HAVE_MPI, NETWORK, needs_mpi, ran, run
 
-SWITCHES = os.environ.get("MAKEFLAGS", "")
-HAVE_MPI = "MPI=0" not in SWITCHES and run("sh", "-c", "command -v mpirun mpicxx").returncode == 0
-HAVE_NVCC = "CUDA=0" not in SWITCHES and shutil.which("nvcc")
-needs_mpi = pytest.mark.skipif(not HAVE_MPI, reason="no MPI here")
+HAVE_NVCC = "CUDA=0" not in os.environ.get("MAKEFLAGS", "") and shutil.which(os.environ.get("NVCC", "nvcc"))
 needs_nvcc = pytest.mark.skipif(not HAVE_NVCC, reason="no nvcc here")
 
 FACEGEN = """
@@ -53,7 +50,7 @@ int num_to_gen;
 static int mpi_rank = 77;
 int mpi_size = 55;
 const int NETWORK_SIZE_IN_BYTES = 33;
-void facegen_init() { if (num_to_gen != 5 || mpi_rank != 77 || mpi_size > 2 || NETWORK_SIZE_IN_BYTES != 33) abort(); }
+void facegen_init() { if (num_to_gen != 5 || mpi_rank != 77 || mpi_size > 3 || NETWORK_SIZE_IN_BYTES != 33) abort(); }
 """ + FACEGEN + "void facegen_fin() {}\n"
 
 # The skeleton's timers: several at a time, in seconds.
@@ -123,13 +120,13 @@ def build(folder, files, source=None, *variables):
         (folder / name).write_text(text)
     done = make_custom(folder, source or " ".join(str(folder / name) for name in files), *variables)
     assert done.returncode == 0, done.stderr.decode()
-    return done
 
 
 def start(folder, *launcher):
     """Runs facegen_custom on five faces -> what it did, expected faces."""
     noise = np.random.default_rng(3).uniform(-0.4, 0.4, (5, 100)).astype(np.float32)
     np.save(folder / "n.npy", noise)
+    (folder / "o.npy").unlink(missing_ok=True)
     done = run(*launcher, folder / "facegen_custom", NETWORK, folder / "n.npy", folder / "o.npy", "none", timeout=60)
     first = np.fromfile(NETWORK, dtype="<f4", count=1)
     return done, np.broadcast_to(noise[:, :1, None, None] + first, (5, 64, 64, 3))
@@ -143,7 +140,7 @@ def check(folder, *launcher):
 
 def check_ranks(folder):
     check(folder)
-    for ranks in (1, 2) if HAVE_MPI else ():
+    for ranks in (1, 3) if HAVE_MPI else ():
         check(folder, "mpirun", "-n", ranks)
 
 
@@ -187,7 +184,7 @@ def test_options(ending, text, flags, tmp_path):
 
 def test_libraries(tmp_path):
     (tmp_path / "third.c").write_text("float third(float x) { return x; }")
-    assert run("gcc", "-shared", "-fPIC", tmp_path / "third.c", "-o", tmp_path / "libthird.so").returncode == 0
+    ran("gcc", "-shared", "-fPIC", tmp_path / "third.c", "-o", tmp_path / "libthird.so")
     text = "float third(float);\n" + PLAIN.replace("inputs[i / 12288 * 100]", "third(inputs[i / 12288 * 100])")
     build(tmp_path, {"unit.c": text}, None, f"LDFLAGS=-L{tmp_path} -Wl,-rpath,{tmp_path}", "LDLIBS=-lthird")
     check(tmp_path)
@@ -231,24 +228,40 @@ def test_device_code_of_several_sources(tmp_path):
 
 # ---- MPI of its own --------------------------------------------------------------------------------------------------
 
-OWN_MPI = "#include <mpi.h>\n" + PLAIN.replace("ready = 1;", "{init}").replace("ready = 0;", "{fin}")
-LOOKS = "int on; MPI_Initialized(&on); if (!on) MPI_Init(NULL, NULL); MPI_Barrier(MPI_COMM_WORLD);"
-THREADS = "int level; MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level); MPI_Barrier(MPI_COMM_WORLD);"
-ENDS = "int over; MPI_Finalized(&over); if (!over) MPI_Finalize();"
-STRAY = ("static float spare; static MPI_Request stray; "
-         "MPI_Irecv(&spare, 1, MPI_FLOAT, MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &stray);")
+# Each sends its rank round to the next: it has started MPI, and with the threads that it needs.
+OWN_MPI = """
+#include <mpi.h>
+#include <stdlib.h>
+#include "facegen.h"
+static MPI_Request stray;
+static char taken[8];
+static void send_round() {
+  int rank, size, got = -1;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  MPI_Sendrecv(&rank, 1, MPI_INT, (rank + 1) % size, 0, &got, 1, MPI_INT, (rank + size - 1) % size, 0, MPI_COMM_WORLD,
+               MPI_STATUS_IGNORE);
+  if (got != (rank + size - 1) % size) exit(9);
+}
+void facegen_init() { INIT }
+""" + FACEGEN.replace("  for", "  DO\n  for") + "void facegen_fin() { FIN }\n"
 
 
+@needs_mpi
 @pytest.mark.parametrize("ending", ["c", "cpp"])
-@pytest.mark.parametrize("init, fin", [
-    pytest.param(LOOKS, "", marks=needs_mpi),
-    pytest.param("MPI_Init(NULL, NULL);", "MPI_Finalize();", marks=needs_mpi),
-    pytest.param(THREADS, ENDS, marks=needs_mpi),
-    pytest.param("", "MPI_Finalize();", marks=needs_mpi),
-    pytest.param(STRAY, "", marks=needs_mpi),
+@pytest.mark.parametrize("init, do, fin", [
+    ("int on; MPI_Initialized(&on); if (!on) MPI_Init(NULL, NULL); MPI_Barrier(MPI_COMM_WORLD);", "send_round();",
+     "int over; MPI_Finalized(&over); if (!over) MPI_Finalize();"),
+    ("MPI_Init(NULL, NULL);", "send_round();", "MPI_Finalize();"),
+    ("int level; MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level); if (level < MPI_THREAD_MULTIPLE) exit(9);",
+     "send_round();", "MPI_Finalize();"),
+    ("", "send_round();", "MPI_Finalize();"),
+    # A receive that takes whatever comes waits from the start: nothing of ours may.
+    ("MPI_Irecv(taken, 8, MPI_CHAR, MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &stray);",
+     "int found = 0; MPI_Test(&stray, &found, MPI_STATUS_IGNORE); if (found) exit(9);", ""),
 ], ids=["looks", "starts and ends", "threads", "ends", "stray receive"])
-def test_mpi_of_its_own(init, fin, ending, tmp_path):
-    build(tmp_path, {f"unit.{ending}": OWN_MPI.replace("{init}", init).replace("{fin}", fin)})
+def test_mpi_of_its_own(init, do, fin, ending, tmp_path):
+    build(tmp_path, {f"unit.{ending}": OWN_MPI.replace("INIT", init).replace("DO", do).replace("FIN", fin)})
     check_ranks(tmp_path)
 
 
@@ -267,6 +280,7 @@ def test_its_mpi_errors_end_the_job(tmp_path):
 
 
 @pytest.mark.parametrize("files, source, sentence", [
+    ({"a.cu": PLAIN}, "{0}/a.cu", "{0}/a.cu needs nvcc, which was not found or is switched off"),
     ({}, "", "SRC is empty: expected sources"),
     ({}, "{0}/no such.cpp", "there is no '{0}/no'"),
     ({"a.f90": ""}, "{0}/a.f90", "/a.f90' is no source: expected sources (.c, .cc, .cpp, .cxx, .C, .cu) or a folder"),
@@ -285,17 +299,10 @@ def test_what_is_refused(files, source, sentence, tmp_path):
     (tmp_path / "facegen_custom").write_text("an older one")
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    done = make_custom(tmp_path, source.format(tmp_path))
+    done = make_custom(tmp_path, source.format(tmp_path), "CUDA=0")
     assert done.returncode == 2 and "make custom: " in done.stderr.decode()
     assert sentence.format(tmp_path) in done.stderr.decode()
     assert not (tmp_path / "facegen_custom").exists(), "an older unit would pass for this one"
-
-
-def test_a_kernel_without_nvcc(tmp_path):
-    (tmp_path / "a.cu").write_text(PLAIN)
-    done = make_custom(tmp_path, tmp_path / "a.cu", "CUDA=0")
-    assert done.returncode == 2
-    assert f"{tmp_path}/a.cu needs nvcc, which was not found or is switched off" in done.stderr.decode()
 
 
 @pytest.mark.parametrize("language, compiler", [("c", "gcc"), ("c++", "g++"), ("c++", "clang++")])
@@ -303,9 +310,7 @@ def test_facegen_h_in_every_language(language, compiler, tmp_path):
     if not shutil.which(compiler):
         pytest.skip(f"no {compiler} here")
     (tmp_path / "x").write_text(PLAIN)
-    warnings = ["-Wall", "-Wextra", "-Werror"]
-    done = run(compiler, *warnings, "-x", language, "-I.", "-c", tmp_path / "x", "-o", tmp_path / "x.o")
-    assert done.returncode == 0, done.stderr
+    ran(compiler, "-Wall", "-Wextra", "-Werror", "-x", language, "-I.", "-c", tmp_path / "x", "-o", tmp_path / "x.o")
 
 
 def test_its_words_cannot_act_on_a_terminal(tmp_path):

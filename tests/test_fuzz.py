@@ -2,14 +2,13 @@
 import re
 
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, ran
 
 TARGETS = sorted(path.stem for path in (ROOT / "tests/fuzz").glob("fuzz_*.cpp"))
 
 
 @pytest.mark.full
 def test_fuzz():
-    done = run("make", "-s", "fuzz", "SECONDS=10", timeout=1800)
-    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    done = ran("make", "-s", "fuzz", "SECONDS=10", timeout=1800)
     inputs = dict(re.findall(r"^(\w+): (\d+) inputs$", done.stdout.decode(), re.M))
     assert sorted(inputs) == TARGETS and all(int(count) > 0 for count in inputs.values())

@@ -3,7 +3,7 @@ import re
 import shutil
 
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, ran, run
 
 PROGRAMS = ["facegen_seq", "facegen_parallel", "compare_result"]
 
@@ -19,8 +19,8 @@ def test_manual_page_says_what_help_says(program):
     known = {".TH", ".SH", ".B", ".PP", ".TP"}
     assert {line.split()[0] for line in page.splitlines() if line.startswith(".")} <= known
     if shutil.which("man"):
-        shown = run("man", "-l", "--warnings", "-", input=page.encode())
-        assert shown.returncode == 0 and shown.stderr == b"", shown.stderr
+        shown = ran("man", "-l", "--warnings", "-", input=page.encode())
+        assert shown.stderr == b"", shown.stderr
 
 
 def test_examples_work_where_it_is_installed(tmp_path):
@@ -66,24 +66,22 @@ def test_completion_of_values_and_files():
 def test_install_and_uninstall(tmp_path):
     """DESTDIR and PREFIX may hold spaces; nothing is left behind."""
     place = [f"DESTDIR={tmp_path}/a stage", "PREFIX=/my programs"]
-    done = run("make", "install", *place)
-    assert done.returncode == 0, done.stderr
+    ran("make", "install", *place)
     home = tmp_path / "a stage/my programs"
     for program in PROGRAMS:
         assert run(home / "bin" / program, "--version").returncode == 0
         assert (home / "share/man/man1" / f"{program}.1").stat().st_size > 500
         assert (home / "share/bash-completion/completions" / program).exists()
     noise, network = home / "share/facegen/input1.txt", home / "share/facegen/network.bin"
-    done = run(home / "bin/facegen_parallel", network, noise, tmp_path / "o.txt", tmp_path / "o.bmp")
-    assert done.returncode == 0 and (tmp_path / "o.bmp").exists()
+    done = ran(home / "bin/facegen_parallel", network, noise, tmp_path / "o.txt", tmp_path / "o.bmp")
+    assert (tmp_path / "o.bmp").exists()
     assert run("make", "uninstall", *place).returncode == 0
     assert not [path for path in home.rglob("*") if path.is_file()]
 
 
 @pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="no dpkg-deb here")
 def test_debian_package(tmp_path):
-    done = run("make", "-s", "deb")
-    assert done.returncode == 0, done.stderr
+    done = ran("make", "-s", "deb")
     package = ROOT / done.stdout.decode().split()[-1]
     try:
         fields = run("dpkg-deb", "--field", package).stdout.decode()

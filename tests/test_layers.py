@@ -4,14 +4,13 @@ import ctypes
 import numpy as np
 import pytest
 import reference
-from conftest import run
+from conftest import ran
 
 
 @pytest.fixture(scope="module")
 def layers(tmp_path_factory):
     library = tmp_path_factory.mktemp("layers") / "seq_layers.so"
-    done = run("g++", "-std=c++17", "-O2", "-ffp-contract=off", "-I.", "-shared", "-fPIC", "tests/seq_layers.cpp", "-o", library)
-    assert done.returncode == 0, done.stderr.decode()
+    ran("g++", "-std=c++17", "-O2", "-ffp-contract=off", "-I.", "-shared", "-fPIC", "tests/seq_layers.cpp", "-o", library)
     return ctypes.CDLL(str(library))
 
 

@@ -1,16 +1,13 @@
 """libfacegen.a: our three functions behind somebody else's driver, in C, which knows facegen.h and nothing else of this
 project. MPI is started by it, or not at all."""
-import os
 import shlex
 import shutil
 
 import numpy as np
 import pytest
-from conftest import NETWORK, ROOT, run
+from conftest import NETWORK, ROOT, needs_mpi, ran, run
 
-HAVE_MPI = "MPI=0" not in os.environ.get("MAKEFLAGS", "") and run("sh", "-c", "command -v mpirun mpicc").returncode == 0
 pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
-needs_mpi = pytest.mark.skipif(not HAVE_MPI, reason="no MPI here")
 
 # What each driver starts with: argv[1] network.bin, argv[2] noise as bare float32. `floats` floats from a file.
 READ = """
@@ -137,8 +134,7 @@ int main(int argc, char **argv) {
 def build(tmp_path_factory):
     """A function that makes a program of a driver and libfacegen.a, as somebody outside of this project would."""
     folder = tmp_path_factory.mktemp("library")
-    done = run("make", "lib")
-    assert done.returncode == 0, done.stderr.decode()
+    ran("make", "lib")
     shutil.copy(ROOT / "libfacegen.a", folder)
     shutil.copy(ROOT / "facegen.h", folder)
     flags = shlex.split(run("make", "-s", "lib-flags").stdout.decode())
@@ -147,8 +143,7 @@ def build(tmp_path_factory):
         program = folder / name
         if not program.exists():
             (folder / f"{name}.c").write_text(code)
-            done = run(compiler, *options, f"{name}.c", "libfacegen.a", *flags, "-o", name, cwd=folder)
-            assert done.returncode == 0, done.stderr.decode()
+            ran(compiler, *options, f"{name}.c", "libfacegen.a", *flags, "-o", name, cwd=folder)
         return program
     return make
 
@@ -160,8 +155,7 @@ def data(tmp_path_factory):
     noise = np.random.default_rng(14).uniform(-1, 1, (40, 100)).astype(np.float32)
     np.save(folder / "noise.npy", noise)
     noise.tofile(folder / "noise")
-    done = run("./facegen_parallel", "-q", "-d", "none", NETWORK, folder / "noise.npy", folder / "faces.npy", "none")
-    assert done.returncode == 0, done.stderr
+    ran("./facegen_parallel", "-q", "-d", "none", NETWORK, folder / "noise.npy", folder / "faces.npy", "none")
     return folder / "noise", np.load(folder / "faces.npy")
 
 

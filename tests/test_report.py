@@ -79,18 +79,18 @@ def test_formats(value, form, text):
 # ---- Newer files
 
 def test_a_newer_file_replaces_an_older_one(measurements):
-    older = json.loads((measurements / "2026-11-25-h100-peers.json").read_text())
+    older = json.loads((measurements / "2026-12-01-h200-peers.json").read_text())
     before = build.text(sources.Numbers(measurements))
     for entry in older["entries"]:
         if entry.get("kernels") == "best" and entry["faces"] == 65536:
             entry["faces_per_s"] = 912345.9
-    newer = measurements / "2999-01-01-h100-peers.json"
+    newer = measurements / "2999-01-01-h200-peers.json"
     newer.write_text(json.dumps(older))
     assert "912,346" not in before and "912,346" in build.text(sources.Numbers(measurements))
     # What the newest file lacks is missing: no older one is asked.
     older["entries"] = [entry for entry in older["entries"] if entry.get("kernels") != "best"]
     newer.write_text(json.dumps(older))
-    with pytest.raises(sources.NoNumber, match="2999-01-01-h100-peers.json has no entries"):
+    with pytest.raises(sources.NoNumber, match="2999-01-01-h200-peers.json has no entries"):
         build.text(sources.Numbers(measurements))
 
 
@@ -138,6 +138,9 @@ def test_the_ladder_is_what_its_files_say():
             assert step["measured_faces_per_s"] == chunks[2048]["faces_per_s"], step["step"]
         else:
             assert f": {step['measured_faces_per_s']}" in json.dumps(data), step["step"]
+    for step in sources.Numbers().latest("hopper-ladder")["since"]:
+        kept = re.findall(r"[\d.]+", (REPORT / "measurements" / step["file"]).read_text())
+        assert {str(value) for value in step["before"] + step["after"]} <= set(kept), step["step"]
 
 
 # ---- Numbers in texts

@@ -15,6 +15,7 @@
 #include "run/chunks.h"
 #include "run/device_threads.h"
 #include "run/host_arrays.h"
+#include "tests/support.h"
 
 namespace {
 
@@ -31,9 +32,7 @@ TEST(Shares, CoverEveryFaceOnceInProportion) {
       for (std::size_t r = 0; r < shares.size(); ++r) {
         EXPECT_EQ(shares[r].first, next);
         EXPECT_LE(std::abs(double(shares[r].faces) - double(n) * double(speeds[r]) / total), 1.0);
-        if (speeds[r] == 0) {
-          EXPECT_EQ(shares[r].faces, 0);
-        }
+        EXPECT_TRUE(speeds[r] != 0 || shares[r].faces == 0);
         next += shares[r].faces;
       }
       EXPECT_EQ(next, n);
@@ -54,35 +53,35 @@ TEST(Shares, GoPastTwoToThe31Values) {
 
 using Speeds = std::vector<std::int64_t>;
 
-TEST(Links, CapNothingOnRankZerosNode) {
-  EXPECT_EQ(cap_by_links({700}, {0}, {0}), (Speeds{700}));
-  EXPECT_EQ(cap_by_links({3500000, 0, 5}, {0, 0, 0}, {0, 0, 0}), (Speeds{3500000, 0, 5}));
-  EXPECT_EQ(cap_by_links({9, 9, 9}, {0, 2, 0}, {0, 1, 0}), (Speeds{9, 1, 9}));
-}
-
-TEST(Links, LeaveASpeedThatTheyCarry) {
-  EXPECT_EQ(cap_by_links({700, 700}, {0, 1}, {0, 20000}), (Speeds{700, 700}));
-  EXPECT_EQ(cap_by_links({700, 350, 350}, {0, 1, 1}, {0, 700, 700}), (Speeds{700, 350, 350}));
-}
-
 TEST(Links, CapWhatTheyDoNotCarry) {
-  const Speeds speeds = cap_by_links({3500000, 3500000}, {0, 1}, {0, 500000});
-  EXPECT_EQ(speeds, (Speeds{3500000, 500000}));
-  const auto shares = share_out(80000, speeds);
+  const struct {
+    const char* what;
+    Speeds speeds, nodes;
+    std::vector<double> links;
+    Speeds expected;
+  } rows[] = {
+      {"rank 0's node has none", {700}, {0}, {0}, {700}},
+      {"nor its other ranks", {3500000, 0, 5}, {0, 0, 0}, {0, 0, 0}, {3500000, 0, 5}},
+      {"wherever they stand", {9, 9, 9}, {0, 2, 0}, {0, 1, 0}, {9, 1, 9}},
+      {"a speed that is carried", {700, 700}, {0, 1}, {0, 20000}, {700, 700}},
+      {"and just carried", {700, 350, 350}, {0, 1, 1}, {0, 700, 700}, {700, 350, 350}},
+      {"more than is carried", {3500000, 3500000}, {0, 1}, {0, 500000}, {3500000, 500000}},
+      {"ranks of a node in proportion",
+       {4000, 4000, 3000, 1000, 0},
+       {0, 0, 2, 2, 2},
+       {0, 0, 1000, 1000, 1000},
+       {4000, 4000, 750, 250, 0}},
+      {"each node its own",
+       {1000, 1000, 1000, 1000, 1000},
+       {0, 1, 2, 1, 0},
+       {0, 500, 2000, 500, 0},
+       {1000, 250, 1000, 250, 1000}},
+      {"some for whoever computes", {0, 3500000, 10, 0}, {0, 1, 1, 1}, {0, 0.25, 0.25, 0.25}, {0, 1, 1, 0}},
+  };
+  for (const auto& row : rows) EXPECT_EQ(cap_by_links(row.speeds, row.nodes, row.links), row.expected) << row.what;
+  const auto shares = share_out(80000, {3500000, 500000});
   EXPECT_EQ(shares[0].faces, 70000);
   EXPECT_EQ(shares[1].faces, 10000);
-}
-
-TEST(Links, AreSharedByTheRanksOfANodeInProportion) {
-  EXPECT_EQ(cap_by_links({4000, 4000, 3000, 1000, 0}, {0, 0, 2, 2, 2}, {0, 0, 1000, 1000, 1000}),
-            (Speeds{4000, 4000, 750, 250, 0}));
-  // Each node has its own, wherever its ranks stand.
-  EXPECT_EQ(cap_by_links({1000, 1000, 1000, 1000, 1000}, {0, 1, 2, 1, 0}, {0, 500, 2000, 500, 0}),
-            (Speeds{1000, 250, 1000, 250, 1000}));
-}
-
-TEST(Links, LeaveSomeSpeedToWhoeverComputes) {
-  EXPECT_EQ(cap_by_links({0, 3500000, 10, 0}, {0, 1, 1, 1}, {0, 0.25, 0.25, 0.25}), (Speeds{0, 1, 1, 0}));
 }
 
 // ---- Chunks
@@ -117,23 +116,27 @@ TEST(Chunks, CoverAShareOnceSmallAtBothEnds) {
 using Places = std::vector<std::vector<int>>;
 
 TEST(Gpus, EachToOneRankOfItsNode) {
-  EXPECT_EQ(assign_gpus({{0, {10, 11, 12, 13}}}), (Places{{0, 1, 2, 3}}));
-  EXPECT_EQ(assign_gpus({{0, {10, 11, 12, 13}}, {0, {10, 11, 12, 13}}}), (Places{{0, 2}, {1, 3}}));
-  // More ranks than GPUs: the last has none.
-  EXPECT_EQ(assign_gpus({{0, {10}}, {0, {10}}}), (Places{{0}, {}}));
-  // The same ids on another node are other GPUs.
-  EXPECT_EQ(assign_gpus({{0, {10, 11}}, {1, {10, 11}}}), (Places{{0, 1}, {0, 1}}));
-  // The scheduler shows each rank a GPU of its own, or overlapping sets in another order.
-  EXPECT_EQ(assign_gpus({{0, {10}}, {0, {11}}}), (Places{{0}, {0}}));
-  EXPECT_EQ(assign_gpus({{0, {10, 11}}, {0, {11, 10}}}), (Places{{0}, {0}}));
-  EXPECT_EQ(assign_gpus({{0, {}}, {0, {7}}}), (Places{{}, {0}}));
+  const struct {
+    const char* what;
+    std::vector<RankGpus> ranks;
+    Places expected;
+  } rows[] = {
+      {"all to one", {{0, {10, 11, 12, 13}}}, {{0, 1, 2, 3}}},
+      {"in turn", {{0, {10, 11, 12, 13}}, {0, {10, 11, 12, 13}}}, {{0, 2}, {1, 3}}},
+      {"more ranks than GPUs: the last has none", {{0, {10}}, {0, {10}}}, {{0}, {}}},
+      {"the same ids on another node are other GPUs", {{0, {10, 11}}, {1, {10, 11}}}, {{0, 1}, {0, 1}}},
+      {"the scheduler shows each rank one of its own", {{0, {10}}, {0, {11}}}, {{0}, {0}}},
+      {"or all in another order", {{0, {10, 11}}, {0, {11, 10}}}, {{0}, {0}}},
+      {"or none", {{0, {}}, {0, {7}}}, {{}, {0}}},
+  };
+  for (const auto& row : rows) EXPECT_EQ(assign_gpus(row.ranks), row.expected) << row.what;
 }
 
 // ---- Devices that are not there
 
-std::atomic<int> g_faces_finished;  // by all devices
+std::atomic<int> g_faces_finished, g_chunks_finished;  // by all devices
 
-// Makes each face from its noise alone; may be slow, may fail.
+// Makes each face from its noise and the network's first value alone; may be slow, may fail.
 class Simulated : public Device {
  public:
   Simulated(int slots, int us_per_face, int fails_at = -1)
@@ -161,11 +164,9 @@ class Simulated : public Device {
     const Pending& p = pending_[slot];
     std::this_thread::sleep_for(std::chrono::microseconds(std::int64_t(us_per_face_) * p.n));
     g_faces_finished += p.n;
-    for (int n = 0; n < p.n; ++n) {
-      for (int i = 0; i < net::kFaceFloats; ++i) {
-        p.faces[std::size_t(n) * net::kFaceFloats + i] = p.noise[n * net::kNoise + i % net::kNoise] + bias_;
-      }
-    }
+    ++g_chunks_finished;
+    for (std::size_t i = 0; i < std::size_t(p.n) * net::kFaceFloats; ++i)
+      p.faces[i] = p.noise[i / net::kFaceFloats * net::kNoise + i % net::kFaceFloats % net::kNoise] + bias_;
   }
 
   int faces() const { return faces_; }
@@ -185,6 +186,20 @@ class Simulated : public Device {
   float bias_ = 0;
 };
 
+using SimulatedDevices = std::vector<std::unique_ptr<Simulated>>;
+
+SimulatedDevices simulated(int count, int slots, int us_per_face) {
+  SimulatedDevices devices;
+  for (int i = 0; i < count; ++i) devices.push_back(std::make_unique<Simulated>(slots, us_per_face));
+  return devices;
+}
+
+Devices one_device() {
+  Devices devices;
+  devices.push_back(std::make_unique<Simulated>(2, 1));
+  return devices;
+}
+
 class Collect : public Sink {
  public:
   explicit Collect(std::vector<Share> chunks, std::int64_t faces)
@@ -202,12 +217,33 @@ class Collect : public Sink {
   std::mutex mutex_;
 };
 
+// Has no place for any face: says so at once, or when it is given up.
+class NoPlace : public Sink {
+ public:
+  explicit NoPlace(bool at_once) : over_(at_once) {}
+  float* place(std::size_t) override {
+    while (!over_) std::this_thread::yield();
+    return nullptr;
+  }
+  void ready(std::size_t) override { FAIL(); }
+  void give_up() override { over_ = true; }
+
+ private:
+  std::atomic<bool> over_;
+};
+
+void await(DeviceThreads& threads) {
+  while (!threads.done(1000)) {
+  }
+}
+
 struct Outcome {
   std::vector<float> faces;
   std::vector<int> per_device;
 };
 
-Outcome run_simulated(std::int64_t faces, std::vector<std::unique_ptr<Simulated>> simulated) {
+Outcome run_on(SimulatedDevices simulated, std::int64_t faces) {
+  g_faces_finished = g_chunks_finished = 0;
   std::vector<float> noise(std::size_t(faces) * net::kNoise);
   for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = float(i % 1009);
   const float network[] = {0.5f};
@@ -224,8 +260,7 @@ Outcome run_simulated(std::int64_t faces, std::vector<std::unique_ptr<Simulated>
   {
     const StopAtEnd stop{threads};
     threads.begin(network, chunks, noise.data(), sink);
-    while (!threads.done(1000)) {
-    }
+    await(threads);
   }
   EXPECT_EQ(sink.seen.size(), chunks.size());
   Outcome outcome = {std::move(sink.result), {}};
@@ -233,18 +268,12 @@ Outcome run_simulated(std::int64_t faces, std::vector<std::unique_ptr<Simulated>
   return outcome;
 }
 
-std::vector<std::unique_ptr<Simulated>> equal_devices(int count) {
-  std::vector<std::unique_ptr<Simulated>> devices;
-  for (int i = 0; i < count; ++i) devices.push_back(std::make_unique<Simulated>(1 + i % 3, 20));
-  return devices;
-}
-
 TEST(DeviceThreads, GivesTheSameFacesForAnyNumberOfDevices) {
   for (const int faces : {0, 1, 7, 129, 300}) {
-    const Outcome one = run_simulated(faces, equal_devices(1));
+    const Outcome one = run_on(simulated(1, 1, 20), faces);
     for (const float value : one.faces) ASSERT_FALSE(std::isnan(value));
     for (const int count : {2, 3, 4}) {
-      const Outcome many = run_simulated(faces, equal_devices(count));
+      const Outcome many = run_on(simulated(count, count % 3 + 1, 20), faces);
       EXPECT_EQ(one.faces, many.faces) << faces << " faces on " << count;
       EXPECT_EQ(std::accumulate(many.per_device.begin(), many.per_device.end(), 0), faces);
     }
@@ -252,85 +281,42 @@ TEST(DeviceThreads, GivesTheSameFacesForAnyNumberOfDevices) {
 }
 
 TEST(DeviceThreads, GivesASlowDeviceFewerChunks) {
-  std::vector<std::unique_ptr<Simulated>> devices;
+  SimulatedDevices devices = simulated(3, 2, 200);
   devices.push_back(std::make_unique<Simulated>(2, 10000));
-  for (int i = 0; i < 3; ++i) devices.push_back(std::make_unique<Simulated>(2, 200));
-  const Outcome outcome = run_simulated(400, std::move(devices));
-  for (int i = 1; i < 4; ++i) EXPECT_LT(outcome.per_device[0], outcome.per_device[i]);
+  const Outcome outcome = run_on(std::move(devices), 400);
+  for (int i = 0; i < 3; ++i) EXPECT_LT(outcome.per_device[3], outcome.per_device[i]);
 }
 
 TEST(DeviceThreads, PassesOnWhatADeviceThrewAndStopsTheOthers) {
-  std::vector<std::unique_ptr<Simulated>> devices;
-  for (int i = 0; i < 3; ++i) devices.push_back(std::make_unique<Simulated>(2, 500));
+  SimulatedDevices devices = simulated(3, 2, 500);
   devices.push_back(std::make_unique<Simulated>(2, 500, 1));
-  g_faces_finished = 0;
-  try {
-    run_simulated(2000, std::move(devices));
-    FAIL() << "no Failure";
-  } catch (const Failure& failure) {
-    EXPECT_STREQ(failure.what(), "simulated device failed in start()");
-    EXPECT_EQ(failure.status(), kMachine);
-  }
+  expect_failure(kMachine, {"simulated device failed in start()"}, [&] { run_on(std::move(devices), 2000); });
   EXPECT_LT(g_faces_finished, 500);  // of 2000: what was under way, and hardly a chunk more
 }
 
 // A device whose third chunk fails, while the two before it still write into the call's memory.
 TEST(DeviceThreads, LeaveNothingUnderWayWhenADeviceFails) {
-  class Late : public Simulated {
-   public:
-    explicit Late(std::atomic<int>* finished) : Simulated(3, 0, 2), finished_(finished) {}
-    void finish(int slot) override {
-      Simulated::finish(slot);
-      ++*finished_;
-    }
-
-   private:
-    std::atomic<int>* finished_;
-  };
-  std::atomic<int> finished{0};
-  std::vector<std::unique_ptr<Simulated>> devices;
-  devices.push_back(std::make_unique<Late>(&finished));
-  EXPECT_THROW(run_simulated(100, std::move(devices)), Failure);
-  EXPECT_EQ(finished, 2);
+  SimulatedDevices devices;
+  devices.push_back(std::make_unique<Simulated>(3, 0, 2));
+  EXPECT_THROW(run_on(std::move(devices), 100), Failure);
+  EXPECT_EQ(g_chunks_finished, 2);
 }
 
-TEST(DeviceThreads, EndWhenThereIsNoPlaceLeft) {
-  class NoPlace : public Sink {
-    float* place(std::size_t) override { return nullptr; }
-    void ready(std::size_t) override { FAIL(); }
-  } sink;
-  Devices devices;
-  devices.push_back(std::make_unique<Simulated>(2, 1));
+TEST(DeviceThreads, EndWhenThereIsNoPlaceLeftAndStopWhileTheyWaitForOne) {
   const float network[] = {0}, noise[net::kNoise] = {};
-  Profile profile;
-  DeviceThreads threads(std::move(devices), profile);
-  threads.begin(network, {{0, 1}}, noise, sink);
-  while (!threads.done(1000)) {
+  for (const bool at_once : {true, false}) {
+    NoPlace sink(at_once);
+    Profile profile;
+    DeviceThreads threads(one_device(), profile);
+    threads.begin(network, {{0, 1}}, noise, sink);
+    if (at_once) {
+      await(threads);
+    } else {
+      EXPECT_FALSE(threads.done(1000));
+      threads.stop();
+      EXPECT_TRUE(threads.done(0));
+    }
   }
-}
-
-TEST(DeviceThreads, StopWhileTheyWaitForAPlace) {
-  class Waits : public Sink {
-   public:
-    float* place(std::size_t) override {
-      while (!over_) std::this_thread::yield();
-      return nullptr;
-    }
-    void ready(std::size_t) override { FAIL(); }
-    void give_up() override { over_ = true; }
-
-   private:
-    std::atomic<bool> over_{false};
-  } sink;
-  Devices devices;
-  devices.push_back(std::make_unique<Simulated>(2, 1));
-  const float network[] = {0}, noise[net::kNoise] = {};
-  Profile profile;
-  DeviceThreads threads(std::move(devices), profile);
-  threads.begin(network, {{0, 1}}, noise, sink);
-  EXPECT_FALSE(threads.done(1000));
-  threads.stop();
-  EXPECT_TRUE(threads.done(0));
 }
 
 TEST(DeviceThreads, ComputeCallAfterCallInTheThreadThatWasAttached) {
@@ -345,40 +331,23 @@ TEST(DeviceThreads, ComputeCallAfterCallInTheThreadThatWasAttached) {
   DeviceThreads threads(std::move(devices), profile);
   ASSERT_EQ(threads.devices().size(), 3u);
   const std::vector<Share> chunks = plan_chunks({500, 100}, 3, 16);
-  std::vector<float> noise(100 * net::kNoise, 1.0f);
-  float network[] = {0};
+  const std::vector<float> noise(100 * net::kNoise, 1.0f);
   for (int call = 1; call <= 20; ++call) {
-    network[0] = float(call);
+    const float network[] = {float(call)};
     Collect sink(chunks, 600);
     threads.begin(call % 3 == 1 ? network : nullptr, chunks, noise.data(), sink);  // else the one of the call before
-    while (!threads.done(1000)) {
-    }
+    await(threads);
     ASSERT_EQ(sink.seen.size(), chunks.size());
-    for (std::size_t i = 500 * net::kFaceFloats; i < sink.result.size(); i += 997) {
+    for (std::size_t i = 500 * net::kFaceFloats; i < sink.result.size(); i += 997)
       ASSERT_EQ(sink.result[i], 1.0f + float(call - (call - 1) % 3));
-    }
     for (Simulated* device : peek) device->start_over();
   }
 }
 
 // Else its first chunk of a later call would read the network of an array that may be gone.
 TEST(DeviceThreads, HaveTheNetworkEvenWhereADeviceGotNoChunk) {
-  class Loading : public Simulated {
-   public:
-    explicit Loading(std::atomic<int>* loaded) : Simulated(1, 0), loaded_(loaded) {}
-    void finish(int slot) override {
-      Simulated::finish(slot);
-      ++*loaded_;
-    }
-
-   private:
-    std::atomic<int>* loaded_;
-  };
-  std::atomic<int> loaded{0};
-  std::vector<std::unique_ptr<Simulated>> devices;
-  for (int i = 0; i < 4; ++i) devices.push_back(std::make_unique<Loading>(&loaded));
-  run_simulated(1, std::move(devices));
-  EXPECT_EQ(loaded, 4);
+  run_on(simulated(4, 1, 0), 1);
+  EXPECT_EQ(g_chunks_finished, 4);
 }
 
 TEST(DeviceThreads, PassOnWhatAttachThrew) {
@@ -387,8 +356,7 @@ TEST(DeviceThreads, PassOnWhatAttachThrew) {
     Unattachable() : Simulated(1, 1) {}
     void attach() override { throw Failure(kMachine, "no way to this device"); }
   };
-  Devices devices;
-  devices.push_back(std::make_unique<Simulated>(1, 1));
+  Devices devices = one_device();
   devices.push_back(std::make_unique<Unattachable>());
   Profile profile;
   EXPECT_THROW(DeviceThreads threads(std::move(devices), profile), Failure);

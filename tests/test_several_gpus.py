@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from conftest import NETWORK, ROOT, run
+from conftest import NETWORK, ROOT, launcher, needs_mpi, ran, rows, run
 
 SIMULATED = os.environ.get("FACEGEN_SIMULATED")
 pytestmark = pytest.mark.skipif(not SIMULATED, reason="`make test` builds the simulated GPUs")
-needs_mpi = pytest.mark.skipif(
-    "MPI=0" in os.environ.get("MAKEFLAGS", "") or run("sh", "-c", "command -v mpirun").returncode != 0, reason="no mpirun here")
+by_ranks = pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=needs_mpi)])
+by_way = pytest.mark.parametrize("share", [1, 0], ids=["in_place", "messages"])
 
 
 @pytest.fixture
@@ -36,38 +36,38 @@ def files(tmp_path):
     return make
 
 
-def generate(ranks, *arguments, **options):
-    return run(*(["mpirun", "-n", ranks] if ranks > 1 else []), SIMULATED, "-q", *arguments, **options)
+def command(ranks, *arguments):
+    return [*launcher(ranks), SIMULATED, "-q", *arguments]
+
+
+def computed_by(profile):
+    """The devices that computed, with their ranks."""
+    return sorted((row["rank"], row["device"]) for row in rows(profile, "compute"))
 
 
 @needs_mpi
-@pytest.mark.parametrize("share", [1, 0], ids=["in_place", "messages"])
+@by_way
 @pytest.mark.parametrize("count, ranks", [(4, 1), (4, 2), (4, 4), (2, 3), (1, 2)])
 def test_same_bytes_however_shared_out(count, ranks, share, gpus, files):
     gpus(count, SHARE=share)
     for n, batch in [(0, ()), (1, ()), (2500, ()), (1000, ("--batch", 333))]:
         noise, faces, expected = files(n)
-        done = generate(ranks, *batch, NETWORK, noise, faces, "none")
-        assert done.returncode == 0, done.stderr
+        done = ran(*command(ranks, *batch, NETWORK, noise, faces, "none"))
         assert np.load(faces).tobytes() == expected.tobytes()
 
 
 @needs_mpi
-@pytest.mark.parametrize("share", [1, 0], ids=["in_place", "messages"])
+@by_way
 def test_neighbours_compute_in_place(share, gpus, files, tmp_path):
     """Every rank drives its own GPUs, and no face moves between ranks of one node unless it was forbidden to share."""
     gpus(4, SHARE=share, SIMULATED_SPEED=100)  # so slow that any link carries it
     noise, faces, _ = files(5000)
-    done = generate(2, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none")
-    assert done.returncode == 0, done.stderr
-    stages = json.loads((tmp_path / "profile.json").read_text())["stages"]
-    compute = [(row["rank"], row["device"]) for row in stages if row["stage"] == "compute"]
-    assert sorted(compute) == [(0, "GPU 0 (simulated)"), (0, "GPU 2 (simulated)"), (1, "GPU 1 (simulated)"),
-                               (1, "GPU 3 (simulated)")]
-    assert sum(row["faces"] for row in stages if row["stage"] == "compute") == 5000
-    gather = next(row for row in stages if row["stage"] == "gather")
-    assert gather["faces"] == 2500
-    assert gather["bytes"] == (0 if share else 2500 * 49152)
+    done = ran(*command(2, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none"))
+    profile = tmp_path / "profile.json"
+    assert computed_by(profile) == [(rank, f"GPU {gpu} (simulated)") for rank, gpu in ((0, 0), (0, 2), (1, 1), (1, 3))]
+    assert sum(row["faces"] for row in rows(profile, "compute")) == 5000
+    gather = rows(profile, "gather")[0]
+    assert (gather["faces"], gather["bytes"]) == (2500, 0 if share else 2500 * 49152)
 
 
 @needs_mpi
@@ -76,27 +76,24 @@ def test_neighbours_that_send_get_what_messages_carry(gpus, files, tmp_path):
     gpus(2, SHARE=0, SIMULATED_SPEED=10_000_000)  # 0.5 TB/s each
     n = 4000
     noise, faces, expected = files(n)
-    done = generate(2, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none")
-    assert done.returncode == 0, done.stderr
-    stages = json.loads((tmp_path / "profile.json").read_text())["stages"]
-    [link] = [row for row in stages if row["stage"] == "link"]
+    done = ran(*command(2, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none"))
+    [link] = rows(tmp_path / "profile.json", "link")
     assert link["rank"] == 1
-    computed = sum(row["faces"] for row in stages if row["stage"] == "compute" and row["rank"] == 1)
+    computed = sum(row["faces"] for row in rows(tmp_path / "profile.json", "compute") if row["rank"] == 1)
     carried = link["bytes"] / link["seconds"] / 49152
     assert computed == pytest.approx(n * carried / (carried + 10_000_000), rel=0.01, abs=2)
     assert 0 < computed < n // 10
     assert np.load(faces).tobytes() == expected.tobytes()
 
 
-@needs_mpi
-@pytest.mark.parametrize("ranks", [1, 2])
+@by_ranks
 def test_a_lost_gpu_ends_the_job(ranks, gpus, files):
     """One sentence, status 3, long before the other GPUs could have done all the work; no file, no process, no memory."""
     gpus(4, SIMULATED_US=4000, SIMULATED_CHUNK=64, FAIL_GPU="1:3")
     noise, faces, _ = files(10000)  # 10 s of work for four
     memory = set(os.listdir("/dev/shm"))
     start = time.monotonic()
-    done = generate(ranks, NETWORK, noise, faces, "none")
+    done = run(*command(ranks, NETWORK, noise, faces, "none"))
     assert time.monotonic() - start < 9
     assert done.returncode == 3
     assert done.stderr.count(b"GPU 1 (simulated) was lost in chunk 3") == 1
@@ -111,59 +108,39 @@ def test_a_lost_gpu_ends_the_job(ranks, gpus, files):
     assert run("pgrep", "-f", f"^{SIMULATED} .*{noise}").returncode == 1
 
 
-def test_a_gpu_that_is_not_there(gpus, files):
-    gpus(2)
-    noise, faces, _ = files(1)
-    done = generate(1, "--devices", "0,2", NETWORK, noise, faces, "none")
-    assert done.returncode == 2 and b"GPU 2" in done.stderr
-
-
-def test_a_fault_that_names_nothing(gpus, files):
-    gpus(2, FAIL_GPU="soon")
-    noise, faces, _ = files(1)
-    done = generate(1, "--devices", "all", NETWORK, noise, faces, "none")
-    assert done.returncode == 2 and b"FACEGEN_FAIL_GPU='soon'" in done.stderr
+@pytest.mark.parametrize("more, devices, status, words", [
+    ({}, "0,2", 2, b"GPU 2"), ({"FAIL_GPU": "soon"}, "all", 2, b"FACEGEN_FAIL_GPU='soon'"),
+    *[({"SIMULATED_BUSY": 1}, devices, 3, b"GPU 1 (simulated) is busy") for devices in ("all", "1", "0,1")]], ids=str)
+def test_gpus_that_were_asked_for_and_cannot_be_had(more, devices, status, words, gpus, files):
+    gpus(2, **more)
+    noise, faces, _ = files(3)
+    done = run(*command(1, "--devices", devices, NETWORK, noise, faces, "none"))
+    assert done.returncode == status and done.stderr.count(words) == 1
+    assert not faces.exists()
 
 
 # ---- GPUs that cannot be opened
-
-
-def computed_by(profile):
-    """The devices that computed, with their ranks."""
-    stages = json.loads(profile.read_text())["stages"]
-    return sorted((row["rank"], row["device"]) for row in stages if row["stage"] == "compute")
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=needs_mpi), pytest.param(4, marks=needs_mpi)])
 def test_the_others_compute_where_one_gpu_cannot_be_opened(ranks, gpus, files, tmp_path):
     gpus(4, SIMULATED_BUSY=3)
     noise, faces, expected = files(1000)
-    done = generate(ranks, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none")
-    assert done.returncode == 0, done.stderr
+    done = ran(*command(ranks, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none"))
     assert np.load(faces).tobytes() == expected.tobytes()
     assert done.stderr.count(b"warning: GPU 3 (simulated) is busy; computing on the other GPUs") == 1
     assert computed_by(tmp_path / "profile.json") == sorted((gpu % ranks, f"GPU {gpu} (simulated)") for gpu in range(3))
 
 
-@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=needs_mpi)])
+@by_ranks
 def test_the_cpu_computes_where_no_gpu_can_be_opened(ranks, gpus, files, tmp_path):
     gpus(2, SIMULATED_BUSY="0 1")
     noise, faces, _ = files(3)
-    done = generate(ranks, "-t", 1, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none")
-    assert done.returncode == 0, done.stderr
+    done = ran(*command(ranks, "-t", 1, "--json", tmp_path / "profile.json", NETWORK, noise, faces, "none"))
     assert done.stderr.count(b"; computing on the CPU") == ranks
     for gpu in (0, 1):
         assert done.stderr.count(b"GPU %d (simulated) is busy" % gpu) == 1
     assert [device[:3] for _, device in computed_by(tmp_path / "profile.json")] == ranks * ["CPU"]
-
-
-@pytest.mark.parametrize("devices", ["all", "1", "0,1"])
-def test_a_gpu_that_was_asked_for_must_be_opened(devices, gpus, files):
-    gpus(2, SIMULATED_BUSY=1)
-    noise, faces, _ = files(3)
-    done = generate(1, "--devices", devices, NETWORK, noise, faces, "none")
-    assert done.returncode == 3 and done.stderr.count(b"GPU 1 (simulated) is busy") == 1
-    assert not faces.exists()
 
 
 # ---- bench/several_gpus.py
@@ -174,9 +151,8 @@ BENCH = ROOT / "bench/several_gpus.py"
 @needs_mpi
 def test_dry_run_of_the_measurements(gpus, tmp_path):
     gpus(2)
-    done = run(sys.executable, BENCH, "--simulated", SIMULATED, "--faces", 512, 1024, "--same", 100, "--runs", 1, "--scratch",
-               tmp_path, "--json", tmp_path / "figures.json", timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    ran(sys.executable, BENCH, "--simulated", SIMULATED, "--faces", 512, 1024, "--same", 100, "--runs", 1, "--scratch",
+        tmp_path, "--json", tmp_path / "figures.json", timeout=300)
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["simulated"] and not figures["failures"] and not figures["left_out"]
     rows = {(e["faces"], e["gpus"], e["ranks"], *e["switches"]): e for e in figures["entries"]}
@@ -204,5 +180,5 @@ def test_dry_run_finds_other_bytes_and_a_wrong_end(gpus, tmp_path):
 
 
 def test_measurements_are_skipped_without_a_gpu():
-    done = run(sys.executable, BENCH, env={**os.environ, "PATH": "/nowhere"})
-    assert done.returncode == 0 and done.stdout.startswith(b"SKIPPED: no GPU here")
+    done = ran(sys.executable, BENCH, env={**os.environ, "PATH": "/nowhere"})
+    assert done.stdout.startswith(b"SKIPPED: no GPU here")

@@ -209,14 +209,4 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  std::setvbuf(stdout, nullptr, _IOLBF, 1 << 12);  // line by line, also where a tool stops the program half way
-  int status = 1;
-  try {
-    status = run(argc, argv);
-  } catch (const Failure& failure) {
-    check(false, failure.what());
-  }
-  std::printf("%d passed, %d failed\n", passed, failed);
-  return status;
-}
+int main(int argc, char** argv) { return run_checks(run, argc, argv); }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "common/printable.h"
 #include "common/wording.h"
@@ -24,31 +25,21 @@ TEST(Printable, ReadableTextStays) {
   }
 }
 
-TEST(Printable, ControlCharactersAreEscaped) {
-  EXPECT_EQ(printable(std::string("\0\t\n\r\x1b[2J\x7f", 9)), "\\x00\\x09\\x0a\\x0d\\x1b[2J\\x7f");
-  EXPECT_EQ(printable("\u009b31m"), "\\xc2\\x9b31m");  // a control sequence's start in one character
-  EXPECT_EQ(printable("\x9b"
-                      "31m"),
-            "\\x9b31m");                                              // and in one byte
-  EXPECT_EQ(printable("a\u202egnp.exe"), "a\\xe2\\x80\\xaegnp.exe");  // writes from right to left
-  EXPECT_EQ(printable("\u200b\ufeff"), "\\xe2\\x80\\x8b\\xef\\xbb\\xbf");
-}
-
-TEST(Printable, SomeMayStay) { EXPECT_EQ(printable("one\ntwo\t\x1b\n", "\n"), "one\ntwo\\x09\\x1b\n"); }
-
-TEST(Printable, WhatIsNoUtf8IsEscaped) {
-  EXPECT_EQ(printable("\xff\xfe"
-                      "a\x80"),
-            "\\xff\\xfe"
-            "a\\x80");
-  EXPECT_EQ(printable("\xea\xb5"), "\\xea\\xb5");  // cut off
-  EXPECT_EQ(printable("\xea\xb5"
-                      "a"),
-            "\\xea\\xb5"
-            "a");
-  EXPECT_EQ(printable("\xc0\xaf\xe0\x9b\x9b"), "\\xc0\\xaf\\xe0\\x9b\\x9b");  // longer than need be
-  EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");                    // half a character of UTF-16
-  EXPECT_EQ(printable("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");           // beyond Unicode
+TEST(Printable, WhatMayActOnATerminalOrIsNoUtf8IsEscaped) {
+  const std::pair<std::string, const char*> rows[] = {
+      {std::string("\0\t\n\r\x1b[2J\x7f", 9), R"(\x00\x09\x0a\x0d\x1b[2J\x7f)"},
+      {"\u009b31m", R"(\xc2\x9b31m)"},                // a control sequence's start in one character
+      {"\x9b" + std::string("31m"), R"(\x9b31m)"},    // and in one byte
+      {"a\u202egnp.exe", R"(a\xe2\x80\xaegnp.exe)"},  // writes from right to left
+      {"\u200b\ufeff", R"(\xe2\x80\x8b\xef\xbb\xbf)"},
+      {"\xff\xfe" + std::string("a\x80"), R"(\xff\xfea\x80)"},
+      {"\xea\xb5", R"(\xea\xb5)"},  // cut off
+      {"\xea\xb5" + std::string("a"), R"(\xea\xb5a)"},
+      {"\xc0\xaf\xe0\x9b\x9b", R"(\xc0\xaf\xe0\x9b\x9b)"},  // longer than need be
+      {"\xed\xa0\x80", R"(\xed\xa0\x80)"},                  // half a character of UTF-16
+      {"\xf4\x90\x80\x80", R"(\xf4\x90\x80\x80)"}};         // beyond Unicode
+  for (const auto& [text, shown] : rows) EXPECT_EQ(printable(text), shown);
+  EXPECT_EQ(printable("one\ntwo\t\x1b\n", "\n"), "one\ntwo\\x09\\x1b\n");  // some may stay
 }
 
 TEST(Printable, IsDoneOnce) {

@@ -24,7 +24,7 @@ struct ImageTask {
   volatile int* unfit;  // (n) set to 1 for a face whose map is unlike what is expected
 };
 
-// A map's sum may be so many times what is expected. Of the shipped network a face's is up to 9 times as much.
+// A map's sum may be so many times what is expected. Of the shipped network a face's is up to 18 times as much.
 constexpr float kMostOfExpected = 24;
 
 // Shared memory: 2 x 32 KB of input rows, 20 KB of weights, 3 x 44 KB of products: 221,568 bytes, and the barriers.

@@ -1,9 +1,7 @@
 """Charts: what was measured."""
-import textwrap
-
 import model
 from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, figure, save
-from sources import CPU, LAYER_NAMES, SPLITS, map_bytes, multiply_adds, tensor_peak
+from sources import CPU, LAYER_NAMES, map_bytes, multiply_adds, tensor_peak, units
 
 
 def finish(made, axes, to, lines="both"):
@@ -37,25 +35,6 @@ def peers(n, to):
     finish(made, axes, to)
 
 
-def ladder(n, to):
-    """The steps of the Hopper kernels."""
-    steps = n.latest("hopper-ladder")["steps"]
-    labels = [textwrap.fill(step["step"], 62) for step in steps]
-    made, axes = figure(0.55 + 0.14 * sum(1.2 + label.count("\n") for label in labels))
-    for i, step in enumerate(steps):
-        rate = step["measured_faces_per_s"] / 1e3
-        kept = step["kept"]
-        axes.barh(i, rate, color=BLUE if kept else "white", edgecolor=BLUE if kept else RED, height=.65,
-                  hatch="" if kept else "////", linewidth=.8)
-        axes.text(rate + 8, i + .05, f"{rate:,.0f}{'' if kept else ', not kept'}", va="center", size=7.5)
-    axes.set(yticks=range(len(steps)), xlabel="thousand faces/s on the device",
-             xlim=(0, 1.13 * max(step["measured_faces_per_s"] for step in steps) / 1e3))
-    axes.set_yticklabels(labels, size=6.5)
-    axes.invert_yaxis()
-    axes.grid(axis="x")
-    save(made, to)
-
-
 def roofline(n, to):
     """Layers under the roofs of tensor cores and device memory."""
     made, axes = figure(2.15)
@@ -68,30 +47,12 @@ def roofline(n, to):
     axes.axhline(n("study.fp16"), color=GREY, linewidth=.9, linestyle="--")
     axes.text(1e4, n("study.fp16") * .92, f"library product: {n('study.fp16')}", ha="right", va="top", size=7.5)
     for layer, colour, marker in zip(LAYER_NAMES, (PINK, BLUE, ORANGE, GREEN, RED), "sovD^"):
-        intensity = 3 * 2 * multiply_adds(layer) / map_bytes(layer)
+        intensity = units(layer) * 2 * multiply_adds(layer) / map_bytes(layer)
         axes.plot(intensity, n(f"layers.{layer}.tflops"), marker, color=colour, markersize=7, label=layer,
                   markeredgecolor=BLACK, markeredgewidth=.5, linestyle="none")
     axes.set(xscale="log", yscale="log", ylim=(25, 1700), xlim=(10, 1e4),
              xlabel="fp16 operations a byte of feature map (each map read and written once)", ylabel="TFLOP/s of fp16")
     finish(made, axes, to)
-
-
-def accuracy(n, to):
-    """Worst and rms error of every split."""
-    splits = n.latest(SPLITS)["splits"]
-    made, axes = figure(2.3)
-    for i, split in enumerate(splits):
-        axes.plot([split["rms_error"], split["worst_error"]], [i, i], color=GREY, linewidth=1, zorder=1)
-        axes.plot(split["rms_error"], i, "o", color=SKY, markeredgecolor=BLACK, markeredgewidth=.5,
-                  label="rms" if i == 0 else None)
-        axes.plot(split["worst_error"], i, "D", color=BLUE if split["share_off_by_1e-3"] == 0 else RED,
-                  markeredgecolor=BLACK, markeredgewidth=.5, label="worst" if i == 0 else None)
-    axes.axvspan(1e-3, 1e-1, color="#eeeeee", zorder=0)
-    axes.text(1.15e-3, .1, "compare_result refuses", size=7.5, va="center")
-    axes.set(xscale="log", xlim=(2e-8, 1e-1), yticks=range(len(splits)), xlabel="error of a face's values against float64")
-    axes.set_yticklabels([split["split"] for split in splits])
-    axes.invert_yaxis()
-    finish(made, axes, to, lines="x")
 
 
 def cores(n, to):
@@ -148,4 +109,4 @@ def scaling(n, to):
     finish(made, axes, to)
 
 
-FIGURES = (peers, ladder, roofline, accuracy, cores, whole_run, scaling)
+FIGURES = (peers, roofline, cores, whole_run, scaling)

@@ -87,7 +87,7 @@ def tile(n, to):
     axes.text(19.2, 24.5, "bulk\ncopies", ha="center", size=7)
     for g in range(2):
         y = 30 - g * 15
-        box(axes, 76, y, 23, 13, f"warpgroup {g}: 64 faces\n128 fp32 sums a thread\nlo hi' + hi lo' + hi hi'\n(tconv1, 3: the first two in fp8)\nscale, shift, ReLU, split",
+        box(axes, 76, y, 23, 13, f"warpgroup {g}: 64 faces\n128 fp32 sums a thread\nlo hi' + hi lo' + hi hi'\n(tconv1 to 3: the first two in fp8)\nscale, shift, ReLU, split",
             RED, size=7)
         arrow(axes, (69, 32 - 2 * g), (76, y + 7.5), colour=RED)
     arrow(axes, (76, 18), (61, 9), colour=GREEN)
@@ -144,7 +144,7 @@ def gather_scatter(n, to):
     box(axes, 1, 8, 20, 13, "input row h of 4 faces\n128 (pixel, face) rows\nx 64 channels: 32 KB", BLUE, size=7.5)
     box(axes, 27, 8, 18, 13, "25 taps x 3 channels\n75 columns of 80\nweights: 20 KB", ORANGE, size=7.5)
     for i, name in enumerate(("h - 1", "h", "h + 1")):
-        box(axes, 51.5, 16.4 - i * 5.6, 23, 5, f"products of row {name}: 41 KB", RED, size=7, round_corners=False)
+        box(axes, 51.5, 16.4 - i * 5.6, 23, 5, f"products of row {name}: 44 KB", RED, size=7, round_corners=False)
     box(axes, 80, 8, 19, 13, "output rows 2h, 2h + 1\n4, 6 or 9 products each\nscale, shift, tanh", GREEN, size=7.5)
     axes.text(24, 14.5, "x", ha="center", va="center", size=11, color=BLACK)
     arrow(axes, (45, 14.5), (51.5, 14.5))
