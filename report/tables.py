@@ -1,6 +1,6 @@
 """The report's larger tables, as Markdown: {{table:NAME}} in report.md."""
 import model
-from sources import GPUS, LAYER_NAMES, SPLITS, Numbers, exponent, map_bytes, multiply_adds, significant, tensor_peak, units
+from sources import CPU, GPUS, LAYER_NAMES, SPLITS, Numbers, exponent, map_bytes, multiply_adds, significant, tensor_peak, units
 
 
 def table(head, align, rows):
@@ -77,8 +77,11 @@ def sizes(n: Numbers):
 
 
 def robustness(n: Numbers):
-    """What was tried to break the programs."""
-    rows = [[row["tried"], f"`{row['command']}`", row["count"], row["came"]] for row in n.latest("robustness")["rows"]]
+    """What was tried to break the programs; where a row names a file of measurements, its counts are the row's."""
+    rows = []
+    for row in n.latest("robustness")["rows"]:
+        counts = n.latest(f"{CPU}-{row['counted']}") if "counted" in row else {}
+        rows.append([row["tried"], f"`{row['command']}`", row["count"].format(**counts), row["came"]])
     return table(["what was tried", "by", "how often", "what came of it"], "llll", rows)
 
 
