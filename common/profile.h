@@ -30,7 +30,7 @@ struct ProfileRow {
 };
 
 // One rank's rows, from its construction on.
-struct Profile {
+class Profile {
  public:
   // Adds to the row of that stage and device (thread-safe).
   void add(const std::string& stage, const std::string& device, double seconds, std::int64_t bytes, std::int64_t faces,
@@ -45,7 +45,7 @@ struct Profile {
 
  private:
   void add(const ProfileRow& added);
-  const ProfileTimer run_;
+  ProfileTimer run_;
   double before_ = 0;  // when the last step was done
   mutable std::mutex mutex_;
   std::vector<ProfileRow> rows_;

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -26,7 +25,6 @@ namespace {
 
 constexpr int kBreak = 30;  // s without an answer after which a connection breaks,
 constexpr int kSay = 25;    // and after which we say so, before the daemon does
-std::atomic<bool> g_over{false};
 
 // Has a connection to another host break when nothing has come through it for kBreak -> that host's address where
 // nothing has come for kSay, else "". What the launcher still sends there to end the job then breaks it soon.
@@ -68,23 +66,26 @@ std::string watch_all_of(pid_t process) {
 
 }  // namespace
 
-void notice_lost_hosts(int process) try {
+std::shared_ptr<std::atomic<bool>> notice_lost_hosts(int process) {
+  const auto over = std::make_shared<std::atomic<bool>>(false);
 #ifdef SYS_pidfd_getfd
-  if (std::getenv("OMPI_MCA_oob_tcp_keepalive_time")) return;
-  std::thread([process] {
-    for (; !g_over; std::this_thread::sleep_for(std::chrono::seconds(1))) {
+  if (std::getenv("OMPI_MCA_oob_tcp_keepalive_time")) return over;
+  const auto look = [process, over] {
+    for (; !*over; std::this_thread::sleep_for(std::chrono::seconds(1))) {
       const std::string silent = std::max(process ? watch_all_of(process) : "", watch_all_of(getpid()));
-      if (silent.empty() || g_over) continue;
+      if (silent.empty() || *over) continue;
       throw Failure(kMachine,
                     "the host at " + silent + " has answered nothing for " + std::to_string(kSay) +
                         " s, so the job ends: its network link was cut, or it stopped; mend that, or do without it");
     }
-  }).detach();
+  };
+  try {
+    std::thread(look).detach();
+  } catch (const std::system_error&) {  // no thread to be had
+  }
 #endif
-} catch (const std::system_error&) {  // no thread to be had
+  return over;
 }
-
-void hosts_may_go() { g_over = true; }
 
 void clean_up_behind(int process) {
   if (process == 0 || !process_ended(process)) return;

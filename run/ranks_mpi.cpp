@@ -2,6 +2,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,9 +23,10 @@ struct Job {
   MPI_Comm ours = MPI_COMM_NULL;  // what MPI_COMM_WORLD holds, for our messages alone; null in a job of one without MPI
   int rank = 0, count = 1;
   NodePlace node = {0, 1, 0};
-  bool starting = false;  // MPI_Init is under way
-  int cpus = 0;           // this rank's; 0: not known yet
-  int daemon = 0;         // of the launcher, above this process; 0: none
+  bool starting = false;                    // MPI_Init is under way
+  int cpus = 0;                             // this rank's; 0: not known yet
+  int daemon = 0;                           // of the launcher, above this process; 0: none
+  std::shared_ptr<std::atomic<bool>> over;  // see notice_lost_hosts
 };
 Job g_job;
 
@@ -65,7 +67,7 @@ void ranks_start(int* argc, char*** argv) {
     g_job.starting = false;
   }
   if (!ranks_join()) g_job.cpus = shared_cpus();
-  if (rank_count() > 1 && node_place().index == 0) notice_lost_hosts(g_job.daemon);
+  if (rank_count() > 1 && node_place().index == 0) g_job.over = notice_lost_hosts(g_job.daemon);
   if (rank_count() == 1 && launched_processes() > 1) {
     throw Failure(kUsage, "started as " + std::to_string(launched_processes()) +
                               " processes that do not know of each other: start them with mpirun, or srun --mpi=pmix");
@@ -106,7 +108,7 @@ void ranks_finish() {
   if (g_job.ours == MPI_COMM_NULL) return;
   MPI_CHECK(MPI_Comm_free(&g_job.ours));
   MPI_CHECK(PMPI_Finalize());  // MPI's own: in facegen_custom MPI_Finalize is the unit's, and does nothing
-  hosts_may_go();
+  if (g_job.over) *g_job.over = true;
 }
 
 int granted_cpus() {
