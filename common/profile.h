@@ -30,7 +30,7 @@ struct ProfileRow {
 };
 
 // One rank's rows, from its construction on.
-class Profile {
+struct Profile {
  public:
   // Adds to the row of that stage and device (thread-safe).
   void add(const std::string& stage, const std::string& device, double seconds, std::int64_t bytes, std::int64_t faces,
