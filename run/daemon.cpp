@@ -27,7 +27,8 @@ constexpr int kBreak = 30;  // s without an answer after which a connection brea
 constexpr int kSay = 25;    // and after which we say so, before the daemon does
 
 // Has a connection to another host break when nothing has come through it for kBreak -> that host's address where
-// nothing has come for kSay, else "". What the launcher still sends there to end the job then breaks it soon.
+// nothing has come for kSay, else "". What the launcher still sends there to end the job then breaks it soon, but not at
+// once: the launcher is to hear first that we end the job. (Times for questions, when set, have the kernel ask at once.)
 std::string watch(int socket) {
   sockaddr_storage peer = {};
   socklen_t size = sizeof peer;
@@ -40,11 +41,13 @@ std::string watch(int socket) {
   const auto set = [socket](int level, int option, int value) {
     setsockopt(socket, level, option, &value, sizeof value);
   };
-  set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, 10);                                // s; then a question, which a kernel answers,
-  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);                                // every 5 s,
-  set(IPPROTO_TCP, TCP_KEEPCNT, (kBreak - 10) / 5);                  // until it breaks
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, (silent ? 3 : kBreak) * 1000);  // ms; the same for what was sent
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, (silent ? 3 : kBreak) * 1000);  // ms, for what was sent
+  if (!silent) {
+    set(SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(IPPROTO_TCP, TCP_KEEPIDLE, 10);                // s; then a question, which a kernel answers,
+    set(IPPROTO_TCP, TCP_KEEPINTVL, 5);                // every 5 s,
+    set(IPPROTO_TCP, TCP_KEEPCNT, (kBreak - 10) / 5);  // until it breaks
+  }
   char address[NI_MAXHOST] = "?";
   getnameinfo(reinterpret_cast<sockaddr*>(&peer), size, address, sizeof address, nullptr, 0, NI_NUMERICHOST);
   return silent ? address : "";
