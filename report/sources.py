@@ -113,6 +113,7 @@ SOURCES = {
     "cpu.ours": (f"{CPU}-peers", "results/facegen_parallel/faces_per_s_best"),
     "cpu.torch": (f"{CPU}-peers", "results/torch channels_last/faces_per_s_best"),
     "cpu.onnxruntime": (f"{CPU}-peers", "results/onnxruntime/faces_per_s_best"),
+    "cpu.openvino": (f"{CPU}-peers", "results/openvino a stream a thread/faces_per_s_best"),
     "cpu.ratio": (f"{CPU}-peers", "ours_over_best_peer/faces_per_s_best"),
     "cpu.torch.error": (f"{CPU}-peers", "results/torch channels_last/worst_error"),
     "cpu.worst_error": (f"{CPU}-peers", "results/facegen_parallel/worst_error"),
