@@ -89,7 +89,8 @@ __global__ void __launch_bounds__(kImageThreads, 1) image_kernel(const __grid_co
   if (warpgroup == 3) {
     const int thread = threadIdx.x - kImageGatherers;
     if (thread > 0) {
-      check_faces(task, 31 * blockIdx.x + thread - 1, 31 * gridDim.x);
+      constexpr int kOthers = kImageThreads - kImageGatherers - 1;  // of the feeding warp
+      check_faces(task, kOthers * blockIdx.x + thread - 1, kOthers * gridDim.x);
       return;
     }
     arrive_expecting(&shared.weights_full, sizeof(shared.weights));
@@ -198,7 +199,7 @@ __device__ inline Gatherer::Gatherer(const ImageTask& task) {
   shift = task.fold[channel].y;
 }
 
-// tanh to within 2e-7; NaN where x is. A fifth of tanhf's instructions, which is exact to the last bits near 0 too.
+// tanh to within 2e-7; NaN where x is. tanhf, which is exact to the last bits near 0 too, takes more instructions.
 __device__ inline float tanh_to_1e7(float x) { return 1 - __fdividef(2, __expf(2 * x) + 1); }
 
 __device__ inline void Gatherer::gather(const ImageTask& task, const int (&places)[kImageFaces], int h,

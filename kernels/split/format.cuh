@@ -40,7 +40,8 @@ __host__ __device__ constexpr int target_exponent(bool eight) { return eight ? 3
 
 // A map with 8-bit corrections is kept less this, somewhat more than its positive values' mean. What terms are off by
 // grows with their size, and ReLU leaves 0 and positive values: 0 becomes -16, which both formats hold exactly, and the
-// others come to lie around 0. That takes half of the variance of the errors of tconv1 and tconv2, a third of tconv3's.
+// others come to lie around 0. In an emulation (shipped network) that took 45, 42 and 35 % of the variance of errors of
+// tconv1, 2 and 3.
 // What the offset takes from the sums is one number a column, and is in its shift.
 __host__ __device__ constexpr float map_offset(bool eight) { return eight ? 16.f : 0.f; }
 
